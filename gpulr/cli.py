@@ -1,0 +1,320 @@
+"""The command line: gpulr train, predict, bench, info, data.
+
+Every command prints a table for people, or with --json one JSON object on stdout and nothing else there; progress and
+warnings go to stderr. Exit code 0 on success, 2 on wrong usage, 1 on any other error, with one line on stderr.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import math
+import re
+import sys
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, ParamSpec, TypeVar
+
+import click
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Column, Table
+
+from gpulr import __version__, bench, data_files, datasets, device, images, training
+from gpulr.model_file import Model, load_model, save_model
+from gpulr.passes import PASSES
+from gpulr.solvers import SOLVERS, Look
+
+stdout = Console()
+stderr = Console(stderr=True)
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class LearningRate(click.ParamType[Any]):
+    """A positive number or "auto"."""
+
+    name = "NUMBER|auto"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if value == "auto":
+            return value
+        try:
+            rate = float(value)
+        except ValueError:
+            rate = math.nan
+        if not (math.isfinite(rate) and rate > 0):
+            self.fail(f"{value!r} is neither a positive number nor 'auto'", param, ctx)
+        return rate
+
+
+class DeviceName(click.ParamType[str]):
+    """auto, cpu, cuda or cuda:N; whether it is there is found out later."""
+
+    name = "auto|cpu|cuda|cuda:N"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", value):
+            self.fail(f"{value!r} is none of auto, cpu, cuda, cuda:0, cuda:1, ...", param, ctx)
+        return str(value)
+
+
+def reports(function: Callable[P, R]) -> Callable[P, R]:
+    """Add --json and --debug to a command and turn its warnings and errors into one line each on stderr."""
+
+    @click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout and nothing else there.")
+    @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+    @functools.wraps(function)
+    def wrapper(*args: Any, debug: bool, **kwargs: Any) -> R:
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("always", UserWarning)
+                warnings.showwarning = _show_warning
+                return function(*args, **kwargs)
+        except (click.ClickException, click.Abort, click.exceptions.Exit):
+            raise
+        except Exception as error:  # the outermost place: whatever it is, it is shown here
+            if debug:
+                raise
+            message = " ".join(str(error).split()) or type(error).__name__
+            stderr.print(f"[bold red]Error:[/] {escape(message)}", soft_wrap=True, highlight=False)
+            sys.exit(1)
+
+    return wrapper  # type: ignore[return-value]
+
+
+def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
+    stderr.print(f"[yellow]Warning:[/] {escape(str(message))}", soft_wrap=True, highlight=False)
+
+
+def data_options(function: Callable[P, R]) -> Callable[P, R]:
+    """Which data, for the commands that train."""
+    for option in (
+        click.option("--seed", default=0, show_default=True, help="Of the held-out split and of a random start."),
+        click.option("--image-size", type=click.IntRange(1), default=64, show_default=True,
+                     help="Pictures of a folder are resized to so many pixels a side."),
+        click.option("--test-size", type=click.FloatRange(0, 1, max_open=True), default=0.2, show_default=True,
+                     help="Held-out share, if the data are not split already."),
+        click.option("--y", "y_name", metavar="NAME", help="Name of the labels in an HDF5 or npz file."),
+        click.option("--x", "x_name", metavar="NAME", help="Name of the samples in an HDF5 or npz file."),
+        click.argument("data", default="digits"),
+    ):  # fmt: skip
+        function = option(function)
+    return function
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__)
+def main() -> None:
+    """Logistic regression as fast as the hardware can read the data, on a GPU or the CPU."""
+
+
+@main.command()
+@data_options
+@click.option("--solver", type=click.Choice(list(SOLVERS)), default="gd", show_default=True)
+@click.option("--iterations", type=click.IntRange(1), default=2000, show_default=True)
+@click.option("--learning-rate", type=LearningRate(), default=0.005, show_default=True,
+              help="auto: the largest that is sure not to raise the cost.")  # fmt: skip
+@click.option("--init", type=click.Choice(["zeros", "random"]), default="zeros", show_default=True)
+@click.option("--device", "device_name", type=DeviceName(), default="auto", show_default=True)
+@click.option("--pass", "pass_name", type=click.Choice(["auto", *PASSES]), default="auto", show_default=True,
+              help="How X is read; auto avoids reading it when there are more features than samples.")  # fmt: skip
+@click.option("--dtype", type=click.Choice(["float32", "float64"]), default="float32", show_default=True)
+@click.option("--record-every", type=click.IntRange(1), help="Iterations between recorded costs.  [default: 100]")
+@click.option("--output", type=click.Path(dir_okay=False, path_type=Path), help="Write the model to this file.")
+@reports
+def train(
+    data: str, x_name: str | None, y_name: str | None, test_size: float, image_size: int, seed: int,
+    iterations: int, device_name: str, output: Path | None, as_json: bool, **options: Any,
+) -> None:  # fmt: skip
+    """Train on DATA: digits (the default), cats, an HDF5 or npz file, or a folder."""
+    if output is not None and not output.absolute().parent.is_dir():
+        raise FileNotFoundError(f"--output {output}: there is no folder {output.parent}")
+    dataset = datasets.load_dataset(data, x=x_name, y=y_name, test_size=test_size, seed=seed, image_size=image_size)
+    with _progress(iterations, show=not as_json) as callback:
+        trained = training.train(
+            dataset, iterations=iterations, device=device_name, seed=seed, callback=callback, **options
+        )
+    if output is not None:
+        save_model(trained.model, output)
+    summary = {**trained.summary, "model": None if output is None else str(output)}
+    if as_json:
+        _print_json(summary)
+    else:
+        _print_training(summary)
+
+
+@main.command()
+@click.argument("model_file", metavar="MODEL", type=click.Path(path_type=Path))
+@click.argument("inputs", metavar="INPUT...", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--x", "x_name", metavar="NAME", help="Name of the samples in an HDF5 or npz file.")
+@reports
+def predict(model_file: Path, inputs: tuple[Path, ...], x_name: str | None, as_json: bool) -> None:
+    """Predict the class of each INPUT with MODEL: pictures, folders of pictures, HDF5 or npz files."""
+    model = load_model(model_file)
+    predictions = [line for path in inputs for line in _predict(model, path, x_name)]
+    if as_json:
+        _print_json({"model": str(model_file), "predictions": predictions})
+        return
+    table = Table(Column("input", overflow="fold"), "class", "probability")
+    for line in predictions:
+        row = "" if line["row"] is None else f" [{line['row']}]"
+        table.add_row(escape(line["input"] + row), escape(line["class"]), f"{line['probability']:.4f}")
+    stdout.print(table)
+
+
+@main.command(name="bench")
+@data_options
+@click.option("--iterations", type=click.IntRange(1), default=2000, show_default=True)
+@click.option("--repeats", type=click.IntRange(1), default=5, show_default=True)
+@reports
+def bench_command(
+    data: str, x_name: str | None, y_name: str | None, test_size: float, image_size: int, seed: int,
+    iterations: int, repeats: int, as_json: bool,
+) -> None:  # fmt: skip
+    """Race for loops, the lesson's NumPy and gpulr, on the CPU and the GPU, training on DATA."""
+    dataset = datasets.load_dataset(data, x=x_name, y=y_name, test_size=test_size, seed=seed, image_size=image_size)
+    with stderr.status("") as status:
+        record = bench.speedup(dataset, iterations=iterations, repeats=repeats, progress=status.update)
+    if as_json:
+        _print_json(record)
+    else:
+        _print_race(record)
+
+
+@main.command()
+@reports
+def info(as_json: bool) -> None:
+    """Print versions, processor, GPUs, and why there is no GPU if there is none."""
+    facts: dict[str, Any] = {
+        "gpulr": __version__,
+        **bench.environment(),
+        "device": device.choose("auto").name,
+        "device_reason": device.choose("auto").reason,
+    }
+    if as_json:
+        _print_json(facts)
+        return
+    table = Table(show_header=False)
+    for name, value in facts.items():
+        table.add_row(name, escape(_text(value)))
+    stdout.print(table)
+
+
+@main.command()
+@reports
+def data(as_json: bool) -> None:
+    """List the data sets that are known by name, and where they are."""
+    known = datasets.known_datasets()
+    if as_json:
+        _print_json({"datasets": known})
+        return
+    table = Table("name", "description", "location", "available")
+    for entry in known:
+        table.add_row(*(escape(_text(entry[key])) for key in ("name", "description", "location", "available")))
+    stdout.print(table)
+
+
+@contextmanager
+def _progress(iterations: int, show: bool) -> Iterator[Callable[[int, Look], object] | None]:
+    """A callback that draws a bar with the cost on stderr; None when it is not wanted or nobody would see it."""
+    if not (show and stderr.is_terminal):
+        yield None
+        return
+    columns = (TextColumn("iteration"), BarColumn(), TextColumn("{task.completed}/{task.total}"),
+               TextColumn("cost {task.fields[cost]:.6f}"), TimeRemainingColumn())  # fmt: skip
+    with Progress(*columns, console=stderr, transient=True) as progress:
+        task = progress.add_task("", total=iterations, cost=math.nan)
+        every = max(1, iterations // 100)  # reading the cost waits for the device, so not at every iteration
+
+        def callback(iteration: int, look: Look) -> None:
+            if iteration % every == 0:
+                progress.update(task, completed=iteration, cost=float(look.cost))
+
+        yield callback
+
+
+def _predict(model: Model, path: Path, x_name: str | None) -> list[dict[str, Any]]:
+    """The predictions for one input: a picture, the pictures of a folder, or the rows of a data file."""
+    if data_files.is_data_file(path):
+        X = data_files.load_features(path, x=x_name)
+        names, rows = [str(path)] * len(X), list[int | None](range(len(X)))
+        probabilities = model.predict_proba(X)
+    else:
+        if model.image_shape is None:
+            raise ValueError(f"{path}: the model was not trained on pictures, so it needs an HDF5 or npz file")
+        paths = images.find_images(path) if path.is_dir() else [path]
+        names, rows = list(map(str, paths)), [None] * len(paths)
+        pixels = images.load_images(paths, model.image_shape)
+        probabilities = model.predict_proba(pixels.reshape(len(paths), -1), scale=data_files.PIXEL_SCALE)
+    return [
+        {
+            "input": name,
+            "row": row,
+            "class": model.classes[int(p > model.threshold)],
+            "probability": p if p > model.threshold else 1 - p,
+            "probabilities": dict(zip(model.classes, (1 - p, p), strict=True)),
+        }
+        for name, row, p in zip(names, rows, probabilities.tolist(), strict=True)
+    ]
+
+
+def _print_json(value: dict[str, Any]) -> None:
+    click.echo(json.dumps(value, allow_nan=False))
+
+
+def _print_training(summary: dict[str, Any]) -> None:
+    stdout.print(f"{escape(summary['data'])}: {summary['n_samples']} samples, {summary['n_features']} features")
+    costs = Table("iteration", "cost")
+    for iteration, cost in summary["costs"]:
+        costs.add_row(str(iteration), f"{cost:.6f}")
+    costs.add_row(f"{summary['n_iter']}", f"{summary['final_cost']:.6f}")
+    stdout.print(costs)
+    lines = {
+        "train accuracy": _percent(summary["train_accuracy"]),
+        "test accuracy": _percent(summary["test_accuracy"]),
+        "time": f"{summary['seconds']:.3f} s for {summary['n_iter']} iterations",
+        "device": f"{summary['device']} ({summary['device_reason']})",
+        "pass": f"{summary['pass']}, in {summary['space']} space, {summary['dtype']}",
+        "model": summary["model"] or "not saved (--output FILE saves it)",
+    }
+    for name, text in lines.items():
+        stdout.print(f"[bold]{name}[/]: {escape(text)}", soft_wrap=True, highlight=False)
+
+
+def _print_race(record: dict[str, Any]) -> None:
+    shape = f"{record['n_samples']} samples, {record['n_features']} features"
+    title = f"{record['data']}: {shape}, {record['dtype']}"
+    columns = ("", "device", "one iteration", "× loop", f"{record['iterations']} iterations", "× loop")
+    table = Table(*columns, title=escape(title), title_justify="left", caption="* extrapolated from a few iterations")
+    for timing in record["results"]:
+        name, where = timing["name"], timing["device"]
+        if timing["unavailable"]:
+            table.add_row(name, where, "no GPU", "", "no GPU", "")
+            continue
+        table.add_row(
+            name, where, f"{timing['iteration_seconds'] * 1e3:.3f} ms", f"{timing['iteration_speedup']:.1f}",
+            f"{timing['training_seconds']:.3f} s" + "*" * timing["extrapolated"], f"{timing['training_speedup']:.1f}",
+        )  # fmt: skip
+    stdout.print(table)
+    for reason in {timing["unavailable"] for timing in record["results"]} - {None}:
+        stdout.print(escape(reason), soft_wrap=True, highlight=False)
+
+
+def _percent(value: float | None) -> str:
+    return "no rows held out" if value is None else f"{value:.2f} %"
+
+
+def _text(value: object) -> str:
+    """A JSON value for people."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list):
+        return "\n".join(map(_text, value)) or "none"
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {_text(item)}" for key, item in value.items())
+    return str(value)

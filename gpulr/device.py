@@ -1,0 +1,169 @@
+"""The only module that chooses a device and moves arrays between host and device.
+
+CuPy is imported when a device is chosen, never when gpulr is: `import gpulr` works on any machine.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+from array_api_compat import array_namespace, device, is_cupy_array, is_numpy_array, is_torch_array
+
+# An array of any array-API namespace. There is no common static type for these yet.
+Array: TypeAlias = Any
+
+INSTALL_HINT = "install it with: pip install 'gpulr[cuda12]' (CUDA 12 driver) or pip install 'gpulr[cuda13]' (CUDA 13)"
+
+LOOK_FOR_GPU = "see that nvidia-smi lists a GPU and that CUDA_VISIBLE_DEVICES does not hide it"
+
+CPU_ONLY = "choose --device cpu (device='cpu'), or auto"
+
+
+@dataclass(frozen=True)
+class Device:
+    """Where to compute.
+
+    Attributes:
+        name: "cpu" or "cuda:N".
+        reason: why it was chosen, a clause for the user to read.
+    """
+
+    name: str
+    reason: str
+
+    @property
+    def index(self) -> int | None:
+        """The CUDA ordinal N, None for the CPU."""
+        return None if self.name == "cpu" else int(self.name.partition(":")[2])
+
+    def put(self, array: np.ndarray) -> Array:
+        """The host array on this device, in the same dtype: the array itself on the CPU, a copy on a GPU."""
+        if self.index is None:
+            return array
+        import cupy
+
+        with cupy.cuda.Device(self.index):
+            return cupy.asarray(array)
+
+    def synchronize(self) -> None:
+        """Wait until the device has done all it was given, so that a clock read next is true. No-op on the CPU."""
+        if self.index is not None:
+            import cupy
+
+            cupy.cuda.Device(self.index).synchronize()
+
+
+def choose(name: str = "auto") -> Device:
+    """The device that `name` asks for.
+
+    Args:
+        name: "cpu"; "cuda" (the first GPU) or "cuda:N"; "auto" is the first GPU where there is one, else the CPU.
+
+    Raises:
+        ValueError: `name` is none of these.
+        RuntimeError: a GPU was asked for by name and cannot be used; the message says why and what to do.
+    """
+    if name == "cpu":
+        return Device("cpu", "asked for")
+    asked = re.fullmatch(r"cuda(?::(\d+))?", name)
+    if asked is None and name != "auto":
+        raise ValueError(f"unknown device {name!r}: use auto, cpu, cuda or cuda:N with N = 0, 1, ...")
+
+    why_not = why_no_gpu()
+    if asked is None:
+        return Device("cpu", f"no GPU: {why_not}") if why_not else Device("cuda:0", "auto: a CUDA GPU is available")
+    if why_not:
+        raise RuntimeError(f"device {name!r} was asked for, but there is no GPU to use: {why_not}; or {CPU_ONLY}")
+    import cupy
+
+    index, count = int(asked[1] or 0), cupy.cuda.runtime.getDeviceCount()
+    if index >= count:
+        raise RuntimeError(f"device {name!r} was asked for, but the last of {count} GPUs is cuda:{count - 1}")
+    return Device(f"cuda:{index}", "asked for")
+
+
+def why_no_gpu() -> str | None:
+    """Why CUDA cannot be used here, with what to do about it; None when it can."""
+    try:
+        import cupy
+    except ImportError as error:
+        if error.name == "cupy":
+            return f"CuPy is not installed; {INSTALL_HINT}"
+        return f"CuPy is installed but does not load ({_first_line(error)}); {INSTALL_HINT}"
+    if cupy.cuda.is_available():
+        return None
+    runtime = cupy.cuda.runtime
+    try:
+        driver = runtime.driverGetVersion()
+        if driver == 0:
+            return "no NVIDIA driver is loaded; install one for your GPU and see that nvidia-smi lists it"
+        if driver // 1000 < runtime.runtimeGetVersion() // 1000:
+            return (
+                f"the NVIDIA driver is too old: it supports CUDA {_version(driver)}, this CuPy needs "
+                f"{_version(runtime.runtimeGetVersion())}; update the driver or install an older CuPy"
+            )
+        runtime.getDeviceCount()
+    except runtime.CUDARuntimeError as error:
+        return f"CUDA says: {_first_line(error)}; {LOOK_FOR_GPU}"
+    return f"CUDA sees no device; {LOOK_FOR_GPU}"
+
+
+def describe_gpus() -> list[dict[str, Any]]:
+    """Name, compute capability and memory (bytes) of every usable GPU; empty where there is none."""
+    if why_no_gpu():
+        return []
+    import cupy
+
+    gpus = []
+    for index in range(cupy.cuda.runtime.getDeviceCount()):
+        properties = cupy.cuda.runtime.getDeviceProperties(index)
+        with cupy.cuda.Device(index):
+            free, total = cupy.cuda.runtime.memGetInfo()
+        gpus.append(
+            {
+                "device": f"cuda:{index}",
+                "name": properties["name"].decode(),
+                "compute_capability": f"{properties['major']}.{properties['minor']}",
+                "memory_total": total,
+                "memory_free": free,
+                "driver_cuda": _version(cupy.cuda.runtime.driverGetVersion()),
+                "runtime_cuda": _version(cupy.cuda.runtime.runtimeGetVersion()),
+            }
+        )
+    return gpus
+
+
+def to_host(array: Array) -> np.ndarray:
+    """The array as NumPy: itself when it is one, else a copy from its device. This waits for the device."""
+    if is_numpy_array(array):
+        return array
+    if is_cupy_array(array):
+        array = array.get()
+    elif is_torch_array(array):
+        array = array.detach().cpu()
+    return np.from_dlpack(array)
+
+
+def floats(values: list[Array]) -> list[float]:
+    """0-d arrays as Python floats in a single transfer: the one moment where a solver waits for its device."""
+    xp = array_namespace(*values)
+    return [float(value) for value in to_host(xp.stack([xp.asarray(value) for value in values]))]
+
+
+def normal(shape: tuple[int, ...], seed: int, like: Array) -> Array:
+    """Standard normal numbers on `like`'s device and in its dtype, the same ones on every device."""
+    xp = array_namespace(like)
+    numbers = np.random.default_rng(seed).standard_normal(shape)
+    return xp.asarray(numbers, dtype=like.dtype, device=device(like))
+
+
+def _version(number: int) -> str:
+    """CUDA packs 12.4 as 12040."""
+    return f"{number // 1000}.{number % 1000 // 10}"
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0]

@@ -1,0 +1,246 @@
+"""The command line as a user runs it: exit codes, one line for an error, JSON and nothing else on stdout."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from importlib import resources
+
+import h5py
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from PIL import Image
+
+from gpulr import device, load_model
+from gpulr.cli import main
+
+
+def run(*arguments, code=0):
+    result = CliRunner().invoke(main, [str(argument) for argument in arguments])
+    assert result.exit_code == code, result.output
+    return result
+
+
+def run_json(*arguments):
+    return json.loads(run(*arguments, "--json").stdout)
+
+
+@pytest.fixture
+def model(tmp_path):
+    path = tmp_path / "digits.model"
+    run("train", "--iterations", "300", "--learning-rate", "auto", "--output", path)
+    return path
+
+
+def test_train_on_the_cats(cats_folder):
+    arguments = ("train", cats_folder, "--iterations", "2000", "--learning-rate", "0.005", "--dtype", "float64")
+    out = run_json(*arguments)
+    assert (out["train_accuracy"], out["test_accuracy"]) == (99.04306220095694, 70.0)
+    costs = dict(out["costs"])
+    expected = {0: 0.693147, 100: 0.584508, 200: 0.466949, 300: 0.376007, 400: 0.331463, 1900: 0.140872}
+    assert {i: round(costs[i], 6) for i in expected} == expected
+    assert (out["n_iter"], out["n_samples"], out["n_features"]) == (2000, 209, 12288)
+    assert (out["solver"], out["pass"], out["dtype"], out["model"]) == ("gd", "vectorized", "float64", None)
+    assert out["device"] == device.choose("auto").name
+    assert out["seconds"] > 0
+
+
+def test_a_learning_rate_that_is_too_large_is_warned_of_and_stays_finite(cats_folder):
+    result = run("train", cats_folder, "--iterations", "2000", "--learning-rate", "0.5", "--json")
+    out = json.loads(result.stdout)
+    assert np.isfinite([cost for _, cost in out["costs"]]).all()
+    assert out["train_accuracy"] >= 99.5
+    assert result.stderr.count("Warning: the cost rose") == 1
+    assert "learning_rate=0.5" in result.stderr
+
+
+def test_the_loop_on_the_cats_has_the_same_costs(cats_folder):
+    options = ("--iterations", "2", "--dtype", "float64")
+    loop, auto = (run_json("train", cats_folder, "--pass", name, *options) for name in ("loop", "auto"))
+    assert loop["pass"] == "loop"
+    assert len(loop["costs"]) == 2
+    np.testing.assert_allclose(loop["costs"], auto["costs"], rtol=1e-9)
+
+
+def test_train_prints_a_table_and_the_device():
+    out = run("train", "--learning-rate", "auto").stdout
+    for text in ("digits: 285 samples, 64 features", "0.693147", "train accuracy: 100.00 %", "test accuracy: 98"):
+        assert text in out
+    assert f"device: {device.choose('auto').name} (" in out
+
+
+def test_every_option_arrives(tmp_path):
+    out = run_json(
+        "train", "digits", "--solver", "gd", "--iterations", 7, "--learning-rate", 0.25, "--init", "random",
+        "--seed", 3, "--device", "cpu", "--pass", "vectorized", "--dtype", "float64", "--record-every", 2,
+        "--test-size", 0.5, "--output", tmp_path / "m",
+    )  # fmt: skip
+    assert [i for i, _ in out["costs"]] == [0, 2, 4, 6]
+    assert (out["learning_rate"], out["init"], out["seed"], out["dtype"]) == (0.25, "random", 3, "float64")
+    assert (out["device"], out["n_samples"]) == ("cpu", 178)
+    assert load_model(out["model"]).training["n_iter"] == 7
+
+
+def test_predict_rows_of_a_file_and_pictures(model, tmp_path):
+    data = tmp_path / "some.npz"
+    digits = load_digits_3_and_8()
+    np.savez(data, X=digits)
+    picture = tmp_path / "three.png"
+    Image.fromarray((digits[0] * 15).astype("uint8")).save(picture)
+    out = run_json("predict", model, data, picture)["predictions"]
+    assert [line["class"] for line in out] == ["3", "8", "3"]
+    assert [line["row"] for line in out] == [0, 1, None]
+    for line in out:
+        assert line["probability"] == line["probabilities"][line["class"]] > 0.5
+        assert sum(line["probabilities"].values()) == pytest.approx(1)
+    text = run("predict", model, tmp_path / "three.png").stdout
+    assert "three.png" in text.replace("\n", "")
+    folder = run_json("predict", model, picture_folder(tmp_path, digits))["predictions"]
+    assert [line["input"].rpartition("/")[2] for line in folder] == ["0.png", "1.png"]
+
+
+def load_digits_3_and_8():
+    from sklearn.datasets import load_digits
+
+    digits = load_digits()
+    return digits.images[[3, 8]].astype("uint8")
+
+
+def picture_folder(tmp_path, pictures):
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for i, picture in enumerate(pictures):
+        Image.fromarray((picture * 15).astype("uint8")).save(folder / f"{i}.png")
+    return folder
+
+
+def test_a_photograph_never_seen(cats_folder, tmp_path):
+    path = tmp_path / "cats.model"
+    run("train", cats_folder, "--output", path)
+    photograph = resources.files("sklearn.datasets") / "images" / "flower.jpg"
+    (line,) = run_json("predict", path, photograph)["predictions"]
+    assert line["class"] in ("cat", "non-cat")
+    assert 0.5 <= line["probability"] <= 1
+    assert "flower.jpg" in run("predict", path, photograph).stdout.replace("\n", "")
+
+
+def test_info_and_data():
+    facts = run_json("info")
+    assert facts["numpy"] == np.__version__
+    assert facts["device_reason"]
+    assert [entry["name"] for entry in run_json("data")["datasets"]] == ["digits", "cats"]
+    assert "device_reason" in run("info").stdout
+    assert "digits" in run("data").stdout
+
+
+def h5(path, **arrays):
+    with h5py.File(path, "w") as file:
+        for name, array in arrays.items():
+            file[name] = array
+    return path
+
+
+def bad_inputs(folder):
+    X, y = np.arange(40.0).reshape(20, 2), np.arange(20) % 2
+    yield folder / "missing.h5", "no such file"
+    truncated = h5(folder / "truncated.h5", X=X, y=y)
+    truncated.write_bytes(truncated.read_bytes()[:1000])
+    yield truncated, "not a readable HDF5 file"
+    (folder / "text.h5").write_text("hello")
+    yield folder / "text.h5", "text.h5"
+    yield h5(folder / "no_y.h5", X=X, other=y), "X, other"
+    yield h5(folder / "length.h5", X=X, y=y[:-1]), "19"
+    yield h5(folder / "one_class.h5", X=X, y=0 * y), "only one class"
+    yield h5(folder / "three.h5", X=X, y=np.arange(20) % 3), "3"
+    yield h5(folder / "nan.h5", X=np.where(X == 7, np.nan, X), y=y), "NaN"
+    yield h5(folder / "empty.h5", X=X[:0], y=y[:0]), "empty"
+
+
+def test_bad_data_are_one_line_and_exit_code_1(tmp_path):
+    for path, message in bad_inputs(tmp_path):
+        result = run("train", path, code=1)
+        assert result.stdout == ""
+        (line,) = result.stderr.splitlines()
+        assert line.startswith("Error: ")
+        assert path.name in line
+        assert message in line
+
+
+def test_bad_models_and_pictures_are_one_line_and_exit_code_1(model, tmp_path):
+    (tmp_path / "not.png").write_text("hello")
+    wide = tmp_path / "wide.npz"
+    np.savez(wide, X=np.zeros((2, 10)))
+    for arguments, message in (
+        ((model, tmp_path / "not.png"), "not an image"),
+        ((model, tmp_path / "missing.png"), "missing.png"),
+        ((model, wide), "rows of 64 features (images of 8 × 8)"),
+        ((tmp_path / "none.model", wide), "no such model file"),
+        ((wide, wide), "not a gpulr model file"),
+    ):
+        result = run("predict", *arguments, code=1)
+        (line,) = result.stderr.splitlines()
+        assert message in line
+
+
+def test_a_model_that_was_not_trained_on_pictures_refuses_them(tmp_path):
+    path = h5(tmp_path / "table.h5", X=np.random.default_rng(0).normal(size=(20, 3)), y=np.arange(20) % 2)
+    run("train", path, "--iterations", 1, "--output", tmp_path / "m")
+    result = run("predict", tmp_path / "m", tmp_path / "picture.png", code=1)
+    assert "was not trained on pictures" in result.stderr
+
+
+def test_an_output_folder_that_is_missing_is_found_out_before_training(tmp_path):
+    result = run("train", "--iterations", "1000000000", "--output", tmp_path / "no" / "model", code=1)
+    assert "there is no folder" in result.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--solver", "adam"],
+        ["--iterations", "0"],
+        ["--learning-rate", "nan"],
+        ["--learning-rate", "0"],
+        ["--learning-rate", "fast"],
+        ["--device", "gpu"],
+        ["--dtype", "float16"],
+        ["--pass", "fast"],
+        ["--test-size", "1"],
+        ["--nonsense"],
+    ],
+)
+def test_wrong_usage_is_exit_code_2(arguments):
+    assert run("train", *arguments, code=2).stdout == ""
+
+
+def test_a_missing_gpu_is_an_error_and_no_fall_back(monkeypatch):
+    monkeypatch.setattr(device, "why_no_gpu", lambda: "a stand-in for the reason")
+    result = run("train", "--device", "cuda", code=1)
+    assert "a stand-in for the reason" in result.stderr
+
+
+def test_debug_shows_the_traceback(tmp_path):
+    result = CliRunner().invoke(main, ["train", str(tmp_path / "missing.h5"), "--debug"])
+    assert isinstance(result.exception, FileNotFoundError)
+
+
+def test_the_installed_command_keeps_stdout_for_json():
+    command = [sys.executable, "-c", "from gpulr.cli import main; main()", "train", "--iterations", "5", "--json"]
+    result = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert json.loads(result.stdout)["n_iter"] == 5
+
+
+def test_the_progress_bar_shows_the_cost(monkeypatch):
+    import io
+
+    from rich.console import Console
+
+    from gpulr import cli
+
+    screen = io.StringIO()
+    monkeypatch.setattr(cli, "stderr", Console(file=screen, force_terminal=True, width=100))
+    run("train", "--iterations", "200")
+    assert "200" in screen.getvalue()
+    assert "cost 0." in screen.getvalue()

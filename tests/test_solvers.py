@@ -1,0 +1,121 @@
+"""Gradient descent and the loop around it."""
+
+from __future__ import annotations
+
+import warnings
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import LogisticRegression
+
+from gpulr import load_dataset
+from gpulr.objective import GramObjective, Objective
+from gpulr.rows import MemoryRows
+from gpulr.solvers import GradientDescent, minimize
+
+
+def objective(rng, m=60, n=4, kind=Objective, put=np.asarray):
+    X = rng.normal(size=(m, n))
+    y = (X[:, 0] + rng.normal(size=m) > 0).astype(float)
+    return kind(MemoryRows(put(X), put(y)), put(np.zeros(n)), put(np.zeros(())))
+
+
+def test_auto_descends_to_scikit_learns_optimum(backend, rng):
+    F = objective(rng, put=backend.put)
+    result = minimize(F, GradientDescent("auto"), max_iter=3000)
+    w, b = F.coefficients(result.params)
+    oracle = LogisticRegression(C=np.inf, tol=1e-12, max_iter=1000)
+    oracle.fit(backend.get(F.rows.X), backend.get(F.rows.y))
+    np.testing.assert_allclose(backend.get(w), oracle.coef_[0], rtol=1e-6, atol=1e-8)
+    np.testing.assert_allclose(float(b), oracle.intercept_[0], rtol=1e-6, atol=1e-8)
+    costs = [record.cost for record in result.history]
+    assert costs == sorted(costs, reverse=True)
+
+
+def test_history_is_every_kth_cost_before_the_step(rng):
+    F = objective(rng)
+    result = minimize(F, GradientDescent(0.1), max_iter=10, record_every=3)
+    p, costs = F.start, []
+    for _ in range(10):
+        cost, gradient = F.value_and_grad(p)
+        costs.append(cost)
+        p = p - 0.1 * gradient
+    assert [record.iteration for record in result.history] == [0, 3, 6, 9]
+    assert [record.cost for record in result.history] == costs[::3]
+    assert result.cost == F.value_and_grad(p)[0]
+    assert result.n_iter == 10
+    np.testing.assert_array_equal(result.params, p)
+    assert 0 <= result.history[0].seconds <= result.seconds
+
+
+def test_the_callback_sees_every_iterate(rng):
+    F, seen = objective(rng), []
+    minimize(F, GradientDescent(0.1), max_iter=5, callback=lambda i, look: seen.append((i, float(look.cost))))
+    assert [i for i, _ in seen] == [0, 1, 2, 3, 4, 5]
+    assert all(after < before for (_, before), (_, after) in pairwise(seen))
+
+
+def test_zero_iterations_return_the_start(rng):
+    F = objective(rng)
+    result = minimize(F, GradientDescent(0.1), max_iter=0)
+    np.testing.assert_array_equal(result.params, F.start)
+    assert result.history == ()
+    assert result.cost == pytest.approx(np.log(2))
+
+
+@pytest.mark.parametrize("arguments", [{"max_iter": -1}, {"max_iter": 1, "record_every": 0}])
+def test_counts_out_of_range_are_refused(arguments, rng):
+    with pytest.raises(ValueError, match="at least 0 and 1"):
+        minimize(objective(rng), GradientDescent(), **arguments)
+
+
+@pytest.mark.parametrize("rate", [0, -1, float("nan"), float("inf"), "fast", None])
+def test_another_learning_rate_is_refused(rate):
+    with pytest.raises(ValueError, match="positive number, or 'auto'"):
+        GradientDescent(rate)
+
+
+def test_a_rise_is_warned_of_once_with_the_iteration_and_a_rate_that_does_not_rise(rng):
+    F = objective(rng)
+    with pytest.warns(ConvergenceWarning, match=r"rose from .* at iteration \d+ to .*: learning_rate=50") as caught:
+        result = minimize(F, GradientDescent(50), max_iter=30, record_every=1)
+    assert len(caught) == 1
+    assert len(result.history) == 30  # and it went on
+    safe = float(str(caught[0].message).split(" at ")[-1].split()[0])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        minimize(F, GradientDescent(safe), max_iter=30, record_every=1)
+
+
+def test_weights_that_leave_the_finite_numbers_are_an_error(backend, rng):
+    F = objective(rng, put=backend.put)
+    with pytest.raises(FloatingPointError, match=r"by iteration 1: learning_rate=1e\+308 is too large; at \d+\.\d+ "):
+        minimize(F, GradientDescent(1e308), max_iter=30, record_every=1)
+
+
+@pytest.mark.parametrize("shape", [(20, 50), (3, 200)])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_gram_space_makes_the_same_iterates(backend, shape, weighted, rng):
+    m, n = shape
+    X, y, s = rng.normal(size=shape), np.arange(m) % 2.0, rng.uniform(0.5, 2, m)
+    start = [backend.put(rng.normal(size=n)), backend.put(np.array(0.5))]
+    rows = MemoryRows(backend.put(X), backend.put(y), backend.put(s) if weighted else None)
+    plain, gram = Objective(rows, *start, scale=0.3), GramObjective(rows, *start, scale=0.3)
+    one, other = (minimize(F, GradientDescent(0.05), max_iter=50, record_every=10) for F in (plain, gram))
+    np.testing.assert_allclose([r.cost for r in other.history], [r.cost for r in one.history], rtol=1e-12)
+    for found, expected in zip(gram.coefficients(other.params), plain.coefficients(one.params), strict=True):
+        np.testing.assert_allclose(backend.get(found), backend.get(expected), rtol=1e-11)
+
+
+def test_gram_space_on_the_cats(cats_folder):
+    data = load_dataset(cats_folder)
+    rows = MemoryRows(data.X_train, data.y_train.astype(float))
+    start = np.zeros(12288), np.zeros(())
+    plain, gram = (kind(rows, *start, scale=data.scale) for kind in (Objective, GramObjective))
+    one, other = (minimize(F, GradientDescent(0.005), max_iter=2000) for F in (plain, gram))
+    np.testing.assert_allclose([r.cost for r in other.history], [r.cost for r in one.history], rtol=1e-9)
+    w, expected = gram.coefficients(other.params)[0], plain.coefficients(one.params)[0]
+    assert np.linalg.norm(w - expected) <= 1e-9 * np.linalg.norm(expected)
+    np.testing.assert_allclose(w, expected, rtol=1e-9, atol=1e-9 * np.abs(expected).max())
