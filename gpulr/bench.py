@@ -20,7 +20,7 @@ from array_api_compat import array_namespace
 from gpulr import device as devices
 from gpulr.datasets import Dataset
 from gpulr.device import Array, Device
-from gpulr.objective import Objective
+from gpulr.objective import descent_from
 from gpulr.passes import PASSES
 from gpulr.rows import MemoryRows
 from gpulr.training import train
@@ -186,7 +186,7 @@ def _contestants(dataset: Dataset, device: Device, learning_rate: float) -> list
     w, b = X[:, 0] * 0, y[0] * 0
     rows = MemoryRows(device.put(dataset.X_train), y)
     scale = dataset.scale
-    objectives = {name: Objective(rows, w, b, scale=scale, propagate=PASSES[name]) for name in PASSES}
+    objectives = {name: descent_from(w, b, rows, scale=scale, gram=False, one_pass=PASSES[name])[0] for name in PASSES}
 
     def iteration(name: str) -> object:
         return objectives[name].value_and_grad(objectives[name].start)

@@ -26,7 +26,7 @@ from rich.table import Column, Table
 from gpulr import __version__, bench, data_files, datasets, device, images, training
 from gpulr.model_file import Model, load_model, save_model
 from gpulr.passes import PASSES
-from gpulr.solvers import SOLVERS, Look
+from gpulr.solvers import Look
 
 stdout = Console()
 stderr = Console(stderr=True)
@@ -115,15 +115,15 @@ def main() -> None:
 
 @main.command()
 @data_options
-@click.option("--solver", type=click.Choice(list(SOLVERS)), default="gd", show_default=True)
+@click.option("--solver", type=click.Choice(["gd"]), default="gd", show_default=True)
 @click.option("--iterations", type=click.IntRange(1), default=2000, show_default=True)
 @click.option("--learning-rate", type=LearningRate(), default=0.005, show_default=True,
-              help="auto: the largest that is sure not to raise the cost.")  # fmt: skip
+              help="auto: 1/L from the data, which cannot raise the cost.")  # fmt: skip
 @click.option("--init", type=click.Choice(["zeros", "random"]), default="zeros", show_default=True)
 @click.option("--device", "device_name", type=DeviceName(), default="auto", show_default=True)
 @click.option("--pass", "pass_name", type=click.Choice(["auto", *PASSES]), default="auto", show_default=True,
               help="How X is read; auto avoids reading it when there are more features than samples.")  # fmt: skip
-@click.option("--dtype", type=click.Choice(["float32", "float64"]), default="float32", show_default=True)
+@click.option("--dtype", type=click.Choice(["float32", "float64"]), default="float64", show_default=True)
 @click.option("--record-every", type=click.IntRange(1), help="Iterations between recorded costs.  [default: 100]")
 @click.option("--output", type=click.Path(dir_okay=False, path_type=Path), help="Write the model to this file.")
 @reports

@@ -5,7 +5,9 @@ CuPy is imported when a device is chosen, never when gpulr is: `import gpulr` wo
 
 from __future__ import annotations
 
+import os
 import re
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -39,13 +41,21 @@ class Device:
         """The CUDA ordinal N, None for the CPU."""
         return None if self.name == "cpu" else int(self.name.partition(":")[2])
 
+    def current(self) -> AbstractContextManager[object]:
+        """`with device.current():` makes a GPU the one that CuPy allocates and launches on. All work must be inside."""
+        if self.index is None:
+            return nullcontext()
+        import cupy
+
+        return cupy.cuda.Device(self.index)  # type: ignore[no-any-return]
+
     def put(self, array: np.ndarray) -> Array:
         """The host array on this device, in the same dtype: the array itself on the CPU, a copy on a GPU."""
         if self.index is None:
             return array
         import cupy
 
-        with cupy.cuda.Device(self.index):
+        with self.current():
             return cupy.asarray(array)
 
     def synchronize(self) -> None:
@@ -136,6 +146,11 @@ def describe_gpus() -> list[dict[str, Any]]:
     return gpus
 
 
+def current_device_of(array: Array) -> AbstractContextManager[object]:
+    """`with current_device_of(X):` makes the GPU of a CuPy array current, as `Device.current` does; else nothing."""
+    return array.device if is_cupy_array(array) else nullcontext()
+
+
 def to_host(array: Array) -> np.ndarray:
     """The array as NumPy: itself when it is one, else a copy from its device. This waits for the device."""
     if is_numpy_array(array):
@@ -151,6 +166,32 @@ def floats(values: list[Array]) -> list[float]:
     """0-d arrays as Python floats in a single transfer: the one moment where a solver waits for its device."""
     xp = array_namespace(*values)
     return [float(value) for value in to_host(xp.stack([xp.asarray(value) for value in values]))]
+
+
+def available_memory(like: Array) -> int:
+    """Free bytes where `like` lives: on its GPU, pooled blocks included, or in host memory."""
+    if is_cupy_array(like):
+        import cupy
+
+        with like.device:
+            return int(cupy.cuda.runtime.memGetInfo()[0] + cupy.get_default_memory_pool().free_bytes())
+    if is_torch_array(like) and like.is_cuda:
+        import torch
+
+        return int(torch.cuda.mem_get_info(like.device)[0])
+    return host_memory()[0]
+
+
+def host_memory() -> tuple[int, int]:
+    """Free and total bytes of host memory; free is what can be had without swapping, where the system tells."""
+    page = os.sysconf("SC_PAGE_SIZE")
+    total = page * os.sysconf("SC_PHYS_PAGES")
+    try:
+        with open("/proc/meminfo") as file:
+            facts = dict(line.split(":", 1) for line in file)
+        return 1024 * int(facts["MemAvailable"].split()[0]), total
+    except (OSError, KeyError):  # not Linux
+        return total // 2, total
 
 
 def normal(shape: tuple[int, ...], seed: int, like: Array) -> Array:

@@ -16,8 +16,8 @@ from array_api_compat import array_namespace, device
 
 from gpulr import links
 from gpulr.datasets import load_dataset as _load_dataset
-from gpulr.device import Array, to_host
-from gpulr.objective import AnyObjective, GramObjective, Objective
+from gpulr.device import Array, current_device_of, to_host
+from gpulr.objective import descent_from, gram_pays
 from gpulr.rows import MemoryRows
 from gpulr.solvers import GradientDescent, Look, minimize
 
@@ -74,10 +74,11 @@ def propagate(w: Array, b: Array, X: Array, Y: Array) -> tuple[dict[str, Array],
     Raises:
         ValueError: shapes that do not fit, or other labels.
     """
-    rows, w, b = _rows(w, b, X, Y)
-    objective = Objective(rows, w, b)
-    cost, gradient = objective.value_and_grad(objective.start)
-    dw, db = objective.coefficients(gradient)
+    with current_device_of(X):
+        rows, w, b = _rows(w, b, X, Y)
+        objective, _ = descent_from(w, b, rows, gram=False)
+        cost, gradient = objective.value_and_grad(objective.start)
+        dw, db = objective.split(gradient)
     return {"dw": _column(dw), "db": db}, cost
 
 
@@ -104,19 +105,23 @@ def optimize(
 
     Warns, Raises: see `gpulr.solvers.minimize`.
     """
-    rows, w, b = _rows(w, b, X, Y)
-    n_samples, n_features = rows.X.shape
-    objective: AnyObjective = (GramObjective if n_features > n_samples else Objective)(rows, w, b)
     looks: deque[Look] = deque(maxlen=2)  # the last two: before and after the last step
-    result = minimize(
-        objective, GradientDescent(learning_rate), max_iter=num_iterations, callback=lambda _, look: looks.append(look)
-    )
-    if print_cost:
-        for record in result.history:
-            print(f"Cost after iteration {record.iteration}: {record.cost:f}")
-    before_w, before_b = objective.coefficients(looks[0].params)
+
+    def watch(iteration: int, look: Look) -> None:
+        looks.append(look)
+        if print_cost and iteration % 100 == 0 and iteration < num_iterations:
+            print(f"Cost after iteration {iteration}: {float(look.cost):f}")
+
+    with current_device_of(X):
+        rows, w, b = _rows(w, b, X, Y)
+        m, n = rows.X.shape
+        gram = gram_pays(m, n, num_iterations, like=w)
+        objective, weights = descent_from(w, b, rows, gram=gram)
+        method = GradientDescent(learning_rate)
+        result = minimize(objective, method, max_iter=num_iterations, record_every=100, callback=watch)
+        before_w, before_b = weights(looks[0].params)
+        w, b = weights(result.params)
     grads, _ = propagate(_column(before_w), before_b, X, Y)
-    w, b = objective.coefficients(result.params)
     return {"w": _column(w), "b": b}, grads, [record.cost for record in result.history]
 
 
@@ -129,9 +134,11 @@ def predict(w: Array, b: Array, X: Array) -> Array:
         X: (n, m) samples as columns.
     """
     xp = array_namespace(X)
-    rows, w, b = _rows(w, b, X, xp.zeros((1, X.shape[1]), device=device(X)))
-    A = links.sigmoid(rows.matmul(w) + b)
-    return xp.reshape(xp.astype(A > 0.5, w.dtype), (1, -1))
+    with current_device_of(X):
+        w = xp.reshape(w, (X.shape[0], 1))  # the lesson's own predict takes w of any shape that fits
+        rows, w, b = _rows(w, b, X, xp.zeros((1, X.shape[1]), device=device(X)))
+        A = links.sigmoid(rows.matmul(w) + b)
+        return xp.reshape(xp.astype(A > 0.5, w.dtype), (1, -1))
 
 
 def model(

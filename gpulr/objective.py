@@ -1,161 +1,260 @@
-"""F(p), what training minimizes: the mean cross-entropy of all rows as a function of the parameters p.
+"""F(p), what training minimizes: mean cross-entropy of all rows plus ridge penalty, as a function of the parameters p.
 
-A solver sees p as one vector, never X. There are two choices of variables for the same F:
+    F(p) = Σᵢ sᵢ·cost(zᵢ, yᵢ) / Σᵢ sᵢ + ½ Σⱼ rⱼ uⱼ²,   z = X w + b,   w = scale∘u,   b = c − shiftᵀw
 
-- `Objective`: p = (w, b), n + 1 numbers. A look at F is one pass over X.
-- `GramObjective`, for n > m: w = w₀ + Xᵀα, p = (α, b), m + 1 numbers. Gradient descent from w₀ never leaves this
-  set, for each step adds a combination Xᵀdz of samples. With K = XXᵀ the margins are z = X w₀ + Kα + b, and X is not
-  read again: m² in place of 2mn operations a look. Lengths of α are measured in the metric ‖α‖² = αᵀKα = ‖Xᵀα‖²; the
-  gradient in this metric is dz, because ∂F/∂α = K dz. So a step along it is the very step that (w, b) would take.
-  Source: the representer theorem, Schölkopf & Smola, "Learning with Kernels" (2002), section 4.2.
+A solver sees p = (u, c) as one array, (n + 1,) for two classes and (n + 1, k) for k, without the last row when there is
+no intercept; it never sees X. `scale` and `shift` change the variables: u are the weights of (X − shift)·scale, which is
+never formed, for its product with u is X (scale∘u) less a number. So pixels are divided by 255, features standardized,
+and ill-scaled problems preconditioned without touching X. A penalty on w is one on u with rⱼ = λ·scaleⱼ².
 
-`scale` multiplies X (1/255 for pixels). It is folded into w, for (scale·X) w = X (scale·w), so that X stays as it is
-stored; the formulas above and w mean the scaled X.
+The margins Z are linear in p. A solver that keeps Z for its p moves along a line, Z + t·Z_d, at O(m) a trial
+(`at_margins`, `slope`), and reads X once for the direction and once for the gradient.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import isfinite
+
 from array_api_compat import array_namespace, device
 
-from gpulr.device import Array, floats, normal
-from gpulr.links import cross_entropy
+from gpulr.device import Array, available_memory, floats, normal
+from gpulr.links import cross_entropy, curvature, softmax
 from gpulr.passes import PASSES, Propagate
-from gpulr.rows import MemoryRows
+from gpulr.products import column, weigh
+from gpulr.rows import Rows, rotate
 
 
+@dataclass
 class Objective:
-    """F(p) with p = (w, b): (n + 1,) in the dtype of `rows.y`.
-
-    Args:
-        rows: the samples (m, n) and their labels.
-        w: (n,) and
-        b: () where a solver starts, in y's dtype.
-        scale: factor of X.
-        propagate: the pass, a value of `gpulr.passes.PASSES`.
+    """F(p); see the module for the formula.
 
     Attributes:
-        start: p at (w, b).
+        rows: the samples (m, n) and their labels.
+        start: p where a solver starts, in y's dtype: (n + 1,), (n + 1, k), or with n rows when there is no intercept.
+        scale, shift: change of variables; a number or (n,), and (n,) or None for zero, in y's dtype.
+        ridge: r, a number or (n,).
+        l1: weight(s) of the non-smooth penalty Σⱼ l1ⱼ |uⱼ|, a number or (n,). F is without it; see `gpulr.solvers.prox`.
+        fit_intercept: p has c as its last row.
+        one_pass: the pass, a value of `gpulr.passes.PASSES`.
+        reads: how many times X was read so far.
     """
 
-    def __init__(
-        self,
-        rows: MemoryRows,
-        w: Array,
-        b: Array,
-        *,
-        scale: float = 1.0,
-        propagate: Propagate = PASSES["vectorized"],
-    ) -> None:
-        self.rows = rows
-        self.scale = scale
-        self.propagate = propagate
-        self.total_weight = _total_weight(rows)
-        self.start = _join(w, b)
+    rows: Rows
+    start: Array
+    scale: Array | float = 1.0
+    shift: Array | None = None
+    ridge: Array | float = 0.0
+    l1: Array | float = 0.0
+    fit_intercept: bool = True
+    one_pass: Propagate = PASSES["vectorized"]
+    reads: int = 0
 
     def value_and_grad(self, p: Array) -> tuple[Array, Array]:
-        """F(p) () in float64 and its gradient, of p's shape and dtype. One pass over X."""
+        """F(p) () in float64 and its gradient, of p's shape and dtype. One pass over X, which is two reads."""
+        self.reads += 2
+        cost, dw, db = self.rows.propagate(self.one_pass, *self.raw(p))
+        total = self.rows.total_weight
+        return cost / total + self._penalty(p), self._gradient(p, dw / total, db / total)
+
+    def at_margins(self, p: Array, Z: Array) -> tuple[Array, Array]:
+        """F(p) () in float64 and dZ = ∂F/∂Z, of Z's shape, from the margins Z of p. No read of X."""
+        xp = array_namespace(Z)
+        cost, dZ = cross_entropy(Z, self.rows.y)
+        s, total = self.rows.sample_weight, self.rows.total_weight
+        return xp.sum(weigh(s, cost), dtype=xp.float64) / total + self._penalty(p), weigh(s, dZ) / total
+
+    def slope(self, p: Array, d: Array, dZ: Array, Zd: Array) -> Array:
+        """∂F(p + t·d)/∂t at t = 0, () in float64, where dZ belongs to p and Z_d = matmul(d). No read of X."""
         xp = array_namespace(p)
-        w, b = self.scale * p[:-1], p[-1]
-        # One vector (cost, dw, db) a block, added in order and in float64: the same run gives the same bits.
-        total = xp.zeros(p.shape[0] + 1, dtype=xp.float64, device=device(p))
-        for X, y, sample_weight in self.rows.blocks():
-            cost, dw, db = self.propagate(X, y, w, b, sample_weight)
-            total = total + _join(cost, xp.astype(dw, xp.float64, copy=False), db)
-        cost, dw, db = total[0], self.scale * total[1:-1], total[-1]
-        return cost / self.total_weight, xp.astype(_join(dw, db) / self.total_weight, p.dtype, copy=False)
+        return xp.sum(dZ * Zd, dtype=xp.float64) + xp.sum(self._ridge_times(p) * self._weights(d), dtype=xp.float64)
 
     def matmul(self, p: Array) -> Array:
-        """The margins z = X w + b: (m,)."""
-        return self.rows.matmul(self.scale * p[:-1]) + p[-1]
+        """The margins Z = X w + b: (m,) or (m, k). One read of X."""
+        self.reads += 1
+        w, b = self.raw(p)
+        return self.rows.matmul(w) + b
 
-    def rmatmul(self, z: Array) -> Array:
-        """(Xᵀz, Σz), the adjoint of `matmul`: of p's shape."""
-        return _join(self.scale * self.rows.rmatmul(z), array_namespace(z).sum(z))
+    def rmatmul(self, dZ: Array) -> Array:
+        """The adjoint of `matmul`, of p's shape. One read of X."""
+        xp = array_namespace(dZ)
+        self.reads += 1
+        return self._transform(self.rows.rmatmul(dZ), xp.sum(dZ, axis=0))
 
-    def coefficients(self, p: Array) -> tuple[Array, Array]:
-        """The weights w (n,) and the intercept b () at p."""
-        return p[:-1], p[-1]
+    def gradient(self, p: Array, dZ: Array) -> Array:
+        """∇F(p), of p's shape and dtype, from dZ of `at_margins`. One read of X."""
+        xp = array_namespace(dZ)
+        self.reads += 1
+        return self._gradient(p, self.rows.rmatmul(dZ), xp.sum(dZ, axis=0, dtype=xp.float64))
+
+    def hessian(self, Z: Array) -> Array:
+        """∇²F where the margins are Z: (N, N) in float64, N = p.size, p flattened row by row. Reads X 1 or k(k+1)/2 times.
+
+        Two classes: Σ sᵢ σ'(zᵢ) x̃ᵢx̃ᵢᵀ. k classes: its block of classes (a, b) has sᵢ Pᵢₐ (δₐᵦ − Pᵢᵦ) in place of sᵢ σ'(zᵢ).
+        """
+        xp = array_namespace(Z)
+        s = self.rows.sample_weight
+        if Z.ndim == 1:
+            H = self._scatter(weigh(s, curvature(Z)))
+            return H + self._ridge_matrix(H)
+        P, k = softmax(Z), Z.shape[1]
+        blocks: dict[tuple[int, int], Array] = {}
+        for a in range(k):
+            for b in range(a + 1):
+                # The diagonal as a product with Σ of the other classes, not 1 − P: no cancellation where P is near 1.
+                other = xp.sum(P, axis=1) - P[:, a] if a == b else P[:, b]
+                block = self._scatter(weigh(s, P[:, a] * other))
+                blocks[a, b] = blocks[b, a] = block + self._ridge_matrix(block) if a == b else -block
+        size = blocks[0, 0].shape[0]
+        H = xp.stack([xp.stack([blocks[a, b] for b in range(k)]) for a in range(k)])  # (k, k, N/k, N/k)
+        return xp.reshape(xp.permute_dims(H, (2, 0, 3, 1)), (size * k, size * k))
+
+    def flat_directions(self) -> Array:
+        """0.0 for two classes. For k, a matrix that has curvature 1 where F has none by design: Σ vvᵀ, (N, N) in float64.
+
+        Adding one number to an intercept, or to an unpenalized weight, of every class changes no probability.
+        """
+        xp, p = array_namespace(self.start), self.start
+        if p.ndim == 1:
+            return 0.0
+        (size, k), place = p.shape, device(p)
+        flat = xp.ones(size - self.fit_intercept, dtype=xp.float64, device=place) * xp.astype(
+            xp.asarray(self.ridge == 0, device=place), xp.float64
+        )
+        if self.fit_intercept:
+            flat = xp.concat([flat, xp.ones(1, dtype=xp.float64, device=place)])
+        each = xp.ones((k, k), dtype=xp.float64, device=place) / k
+        matrix = (xp.eye(size, dtype=xp.float64, device=place) * flat)[:, None, :, None] * each[None, :, None, :]
+        return xp.reshape(matrix, (size * k, size * k))
+
+    def split(self, p: Array) -> tuple[Array, Array]:
+        """p as (u, c): weights of the scaled and shifted features, (n,) or (n, k), and their intercept, () or (k,)."""
+        if self.fit_intercept:
+            return p[:-1, ...], p[-1, ...]
+        xp = array_namespace(p)
+        return p, xp.zeros(p.shape[1:], dtype=p.dtype, device=device(p))
+
+    def raw(self, p: Array) -> tuple[Array, Array]:
+        """(w, b) at p: weights of X as it is stored, (n,) or (n, k), and intercept, () or (k,)."""
+        u, c = self.split(p)
+        w = column(self.scale, u) * u
+        return (w, c) if self.shift is None else (w, c - self.shift @ w)
+
+    def _weights(self, p: Array) -> Array:
+        return p[:-1, ...] if self.fit_intercept else p
+
+    def _ridge_times(self, p: Array) -> Array:
+        u = self._weights(p)
+        return column(self.ridge, u) * u
+
+    def _penalty(self, p: Array) -> Array:
+        xp = array_namespace(p)
+        return 0.5 * xp.sum(self._ridge_times(p) * self._weights(p), dtype=xp.float64)
+
+    def _transform(self, dw: Array, db: Array) -> Array:
+        """(∂/∂u, ∂/∂c) from (∂/∂w, ∂/∂b), in dw's dtype."""
+        xp = array_namespace(dw)
+        if self.shift is not None:
+            dw = dw - (self.shift * db if dw.ndim == 1 else self.shift[:, None] * db)
+        du = column(self.scale, dw) * dw
+        return xp.concat([du, xp.astype(db, du.dtype, copy=False)[None, ...]]) if self.fit_intercept else du
+
+    def _gradient(self, p: Array, dw: Array, db: Array) -> Array:
+        xp = array_namespace(p)
+        gradient = xp.astype(self._transform(dw, db), p.dtype, copy=False)
+        penalty = self._ridge_times(p)
+        if self.fit_intercept:
+            penalty = xp.concat([penalty, xp.zeros_like(p[-1:, ...])])
+        return gradient + penalty
+
+    def _scatter(self, d: Array) -> Array:
+        """Σᵢ dᵢ x̃ᵢx̃ᵢᵀ / Σs for x̃ = (scale∘(x − shift), 1): (n + 1, n + 1), or (n, n) without intercept, in float64."""
+        xp = array_namespace(d)
+        self.reads += 1
+        square, single = self.rows.scatter(d)
+        total = xp.sum(d, dtype=xp.float64)
+        if self.shift is not None:
+            mu = xp.astype(self.shift, xp.float64, copy=False)
+            square = square - single[:, None] * mu - mu[:, None] * single + total * mu[:, None] * mu
+            single = single - total * mu
+        scale = self.scale if isinstance(self.scale, float) else xp.astype(self.scale, xp.float64, copy=False)
+        square, single = scale * (column(scale, square) * square), scale * single
+        if self.fit_intercept:
+            square = xp.concat([square, single[None, :]])
+            square = xp.concat([square, xp.concat([single, xp.reshape(total, (1,))])[:, None]], axis=1)
+        return square / self.rows.total_weight
+
+    def _ridge_matrix(self, block: Array) -> Array:
+        """The ridge on the diagonal, zero for the intercept: of block's shape and dtype."""
+        xp = array_namespace(block)
+        weights = xp.ones(block.shape[0] - self.fit_intercept, dtype=block.dtype, device=device(block)) * self.ridge
+        if self.fit_intercept:
+            weights = xp.concat([weights, xp.zeros_like(weights[:1])])
+        return xp.eye(block.shape[0], dtype=block.dtype, device=device(block)) * weights
 
 
-class GramObjective:
-    """F(p) with p = (α, b): (m + 1,), where w = w₀ + Xᵀα; for n > m. K = XXᵀ (m, m) is formed here, once.
+def gram_pays(m: int, n: int, iterations: int, like: Array) -> bool:
+    """Whether to descend in Gram space: n > m, it fits in memory, and it is faster for so many iterations.
+
+    Forming XXᵀ and its eigenvectors takes about m²(2n + 20m) operations at full speed, an iteration on X about 2mn numbers
+    from memory, each of which takes the time of some 24 operations (measured on two cores; it need not be exact).
+    """
+    fits = 4 * 8 * m**2 < available_memory(like)
+    return n > m and fits and m * (2 * n + 20 * m) < 2 * 24 * n * iterations
+
+
+def descent_from(
+    w: Array, b: Array, rows: Rows, *, scale: float = 1.0, gram: bool, one_pass: Propagate = PASSES["vectorized"]
+) -> tuple[Objective, Callable[[Array], tuple[Array, Array]]]:
+    """F without a penalty, to be descended from (w, b) on, and the way back from its parameters to weights and intercept.
 
     Args:
-        rows: the samples (m, n) and their labels.
-        w: (n,) and
-        b: () where a solver starts, in y's dtype; w₀ is this w.
-        scale: factor of X.
-
-    Attributes:
-        start: p at (w, b), where α = 0.
+        w, b: weights (n,) of the scaled features, and intercept (): where to start.
+        rows: the samples (m, n).
+        scale: factor of the features.
+        gram: in Gram space (`gpulr.rows.rotated`), where every gradient step is the same, with m columns instead of n.
+        one_pass: the pass, when not in Gram space.
     """
-
-    def __init__(self, rows: MemoryRows, w: Array, b: Array, *, scale: float = 1.0) -> None:
-        xp = array_namespace(w)
-        self.rows = rows
-        self.scale = scale
-        self.total_weight = _total_weight(rows)
-        self.K = scale**2 * rows.gram()
-        self.w0, self.z0 = w, rows.matmul(scale * w)
-        self.start = _join(xp.zeros_like(rows.y), b)
-
-    def value_and_grad(self, p: Array) -> tuple[Array, Array]:
-        """F(p) () in float64 and its gradient in the metric K, of p's shape and dtype. X is not read."""
-        xp = array_namespace(p)
-        cost, dz = cross_entropy(self.z0 + self.matmul(p), self.rows.y)
-        if self.rows.sample_weight is not None:
-            cost, dz = self.rows.sample_weight * cost, self.rows.sample_weight * dz
-        return xp.sum(cost, dtype=xp.float64) / self.total_weight, self.rmatmul(dz) / self.total_weight
-
-    def matmul(self, p: Array) -> Array:
-        """What p adds to the margins: Kα + b, (m,)."""
-        return self.K @ p[:-1] + p[-1]
-
-    def rmatmul(self, z: Array) -> Array:
-        """(z, Σz), the adjoint of `matmul` in the metric K: of p's shape."""
-        return _join(z, array_namespace(z).sum(z))
-
-    def coefficients(self, p: Array) -> tuple[Array, Array]:
-        """The weights w = w₀ + Xᵀα (n,) and the intercept b () at p. Reads X once."""
-        return self.w0 + self.scale * self.rows.rmatmul(p[:-1]), p[-1]
+    xp = array_namespace(w)
+    if not gram:
+        objective = Objective(rows, xp.concat([w, b[None]]), scale, one_pass=one_pass)
+        return objective, objective.split
+    rotation = rotate(rows)
+    v = rotation.forward(w)
+    objective = Objective(rotation.rows, xp.concat([v, b[None]]), scale)
+    # What of w is outside the span of the samples stays as it is.
+    return objective, lambda p: (w + rotation.back(p[:-1] - v), p[-1])
 
 
-AnyObjective = Objective | GramObjective
-
-
-def lipschitz_constant(objective: AnyObjective) -> float:
+def lipschitz_constant(objective: Objective) -> float:
     """L with ‖∇F(p) − ∇F(q)‖ ≤ L·‖p − q‖: gradient descent with a learning rate ≤ 1/L never raises the cost.
 
-    L = ‖S^½ [X 1]‖₂² / (4 Σs), since σ' ≤ 1/4; [X 1] is X with the intercept's column of ones, S the diagonal of the
-    sample weights s (all 1, so that Σs = m, without any). It is the largest eigenvalue of a matrix with m rows that
-    is never formed: power iteration finds it to about 1e-3, from below, and the norm of the residual is added, which
-    puts it on the safe side (Parlett, "The Symmetric Eigenvalue Problem" (1998), theorem 4.5.1).
+    L = ‖S^½ [X̃ 1]‖₂² / (4 Σs) + max r for two classes, since σ' ≤ 1/4, and twice the first term for k classes (Böhning,
+    "Multinomial logistic regression algorithm" (1992)); [X̃ 1] are the scaled features with the intercept's column of ones,
+    S is the diagonal of the sample weights s (all 1, so that Σs = m, without any). The norm is the largest eigenvalue of a
+    matrix with m rows that is never formed: power iteration finds it to about 1e-3, from below, and the norm of the
+    residual is added, which puts it on the safe side (Parlett, "The Symmetric Eigenvalue Problem" (1998), 4.5.1).
     """
-    y, sample_weight = objective.rows.y, objective.rows.sample_weight
+    y, s = objective.rows.y, objective.rows.sample_weight
     xp = array_namespace(y)
-    root = 1 if sample_weight is None else xp.sqrt(sample_weight)
+    root = 1 if s is None else xp.sqrt(s)
+    one_output = Objective(objective.rows, y[:0], objective.scale, objective.shift, 0.0, 0.0, objective.fit_intercept)
     v = normal(y.shape, seed=0, like=y)
+    largest = error = 0.0
     for _ in range(200):
         v = v / xp.sqrt(v @ v)
-        Av = root * objective.matmul(objective.rmatmul(root * v))
+        Av = root * one_output.matmul(one_output.rmatmul(root * v))
         eigenvalue = v @ Av
         residual = Av - eigenvalue * v
         largest, error = floats([eigenvalue, xp.sqrt(residual @ residual)])
         if error <= 1e-3 * largest:
             break
         v = Av
-    return (largest + error) / (4 * objective.total_weight)
-
-
-def _total_weight(rows: MemoryRows) -> float:
-    """Σs, the number of samples when they have no weights."""
-    if rows.sample_weight is None:
-        return float(rows.X.shape[0])
-    xp = array_namespace(rows.sample_weight)
-    return floats([xp.sum(rows.sample_weight, dtype=xp.float64)])[0]
-
-
-def _join(*parts: Array) -> Array:
-    """Numbers and vectors as one vector."""
-    xp = array_namespace(*parts)
-    return xp.concat([xp.reshape(part, (-1,)) for part in parts])
+    if not isfinite(largest + error):
+        raise FloatingPointError(
+            f"the features are too large for {y.dtype}, their squares overflow: scale them, or use float64"
+        )
+    bound = (largest + error) / (4 if objective.start.ndim == 1 else 2) / objective.rows.total_weight
+    ridge = objective.ridge
+    return bound + (ridge if isinstance(ridge, float) else floats([xp.max(ridge)])[0])

@@ -14,8 +14,9 @@ ROOT = Path(gpulr.__file__).parent
 # From the bottom up. A module may import those of lower layers and of its own.
 LAYERS = [
     ["device", "images", "data_files"],
-    ["links", "datasets"],
-    ["passes", "rows"],
+    ["links", "products", "datasets"],
+    ["passes"],
+    ["rows"],
     ["objective"],
     ["solvers", "model_file"],
     ["training", "lesson"],

@@ -6,9 +6,11 @@ import tracemalloc
 
 import numpy as np
 import pytest
+from scipy.sparse import csr_array
 
-from gpulr.objective import Objective
-from gpulr.rows import MemoryRows, memory
+from gpulr.objective import descent_from
+from gpulr.passes import PASSES
+from gpulr.rows import MemoryRows, SparseRows, memory, rotate
 
 
 @pytest.fixture(params=["C", "F", "strided", "read-only"])
@@ -49,22 +51,78 @@ def test_products_on_every_backend(backend, rng, monkeypatch):
 def test_gram_of_pixels_is_exact_though_the_computation_is_in_float32(rng):
     X = rng.integers(0, 256, (5, 4096)).astype("uint8")
     exact = X.astype("int64") @ X.astype("int64").T
-    np.testing.assert_array_equal(MemoryRows(X, np.zeros(5, "float32")).gram(), exact.astype("float32"))
+    np.testing.assert_array_equal(MemoryRows(X, np.zeros(5, "float32")).gram(), exact)
 
 
-def test_blocks_cover_every_row_once_in_order(rng, monkeypatch):
+@pytest.mark.parametrize("k", [1, 3])
+def test_the_pass_in_blocks_is_the_pass(rng, monkeypatch, k):
+    X, s = rng.integers(0, 255, (23, 6)).astype("uint8"), rng.uniform(0, 2, 23)
+    y = rng.integers(0, k + 1 if k == 1 else k, 23).astype(float)
+    w, b = (
+        (rng.normal(size=6) / 100, np.array(0.1)) if k == 1 else (rng.normal(size=(6, 3)) / 100, np.array([0.1, 0, 0]))
+    )
+    whole = MemoryRows(X, y, s).propagate(PASSES["vectorized"], w, b)
     monkeypatch.setattr(memory, "BLOCK_BYTES", 100)
-    X, s = rng.integers(0, 255, (23, 6)).astype("uint8"), np.arange(23.0)
-    blocks = list(MemoryRows(X, np.arange(23.0), s).blocks())
-    assert len(blocks) > 2
-    np.testing.assert_array_equal(np.concatenate([block for block, _, _ in blocks]), X)
-    np.testing.assert_array_equal(np.concatenate([y for _, y, _ in blocks]), np.arange(23.0))
-    np.testing.assert_array_equal(np.concatenate([weight for _, _, weight in blocks]), s)
+    for one, other in zip(MemoryRows(X, y, s).propagate(PASSES["vectorized"], w, b), whole, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_scatter_and_moments(backend, weighted, rng, monkeypatch):
+    monkeypatch.setattr(memory, "BLOCK_BYTES", 200)
+    X, s = 1e6 + rng.normal(size=(23, 4)), rng.uniform(0.5, 2, 23)
+    rows = MemoryRows(backend.put(X), backend.put(np.zeros(23)), backend.put(s) if weighted else None)
+    square, single = rows.scatter(backend.put(s))
+    np.testing.assert_allclose(backend.get(square), X.T @ (s[:, None] * X), rtol=1e-12)
+    np.testing.assert_allclose(backend.get(single), X.T @ s, rtol=1e-12)
+    mean, spread = rows.moments()
+    weights = s if weighted else None
+    expected = np.average(X, axis=0, weights=weights)
+    np.testing.assert_allclose(backend.get(mean), expected, rtol=1e-12)
+    np.testing.assert_allclose(backend.get(spread), np.sqrt(np.average((X - expected) ** 2, axis=0, weights=weights)))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "uint8"])
+@pytest.mark.parametrize("k", [1, 3])
+def test_sparse_rows_equal_dense_rows(dtype, k, rng):
+    dense = (rng.integers(0, 9, (23, 6)) * (rng.uniform(size=(23, 6)) < 0.3)).astype(dtype)
+    s, y = rng.uniform(0, 2, 23), rng.integers(0, 2, 23).astype(float)
+    one, other = SparseRows(csr_array(dense), y, s), MemoryRows(dense, y, s)
+    shape = () if k == 1 else (k,)
+    w, b, z = rng.normal(size=(6, *shape)), rng.normal(size=shape), rng.normal(size=(23, *shape))
+    np.testing.assert_allclose(one.matmul(w), other.matmul(w), rtol=1e-6)
+    np.testing.assert_allclose(one.rmatmul(z), other.rmatmul(z), rtol=1e-6, atol=1e-6)
+    np.testing.assert_allclose(one.gram(), other.gram())
+    for found, expected in zip(one.scatter(s) + one.moments(), other.scatter(s) + other.moments(), strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-6)
+    for found, expected in zip(
+        one.propagate(PASSES["vectorized"], w, b), other.propagate(PASSES["vectorized"], w, b), strict=True
+    ):
+        np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("case", ["wide", "dependent", "zeros"])
+def test_gram_space_keeps_products_and_lengths(backend, case, rng):
+    X = rng.normal(size=(5, 12))
+    X = {"wide": X, "dependent": np.concatenate([X, 2 * X]), "zeros": 0 * X}[case]
+    rotation = rotate(MemoryRows(backend.put(X), backend.put(np.zeros(len(X)))))
+    v = backend.put(rng.normal(size=rotation.rows.X.shape[1]))
+    w = backend.get(rotation.back(v))
+    np.testing.assert_allclose(X @ w, backend.get(rotation.rows.matmul(v)), atol=1e-12)
+    if case != "zeros":
+        assert rotation.rows.X.shape[1] == 5
+        np.testing.assert_allclose(np.linalg.norm(w), np.linalg.norm(backend.get(v)))
+        np.testing.assert_allclose(backend.get(rotation.forward(backend.put(w))), backend.get(v), atol=1e-12)
+
+
+def test_no_row_at_all_is_no_error(rng):
+    assert memory.matmul(np.zeros((0, 3), "uint8"), np.zeros(3)).shape == (0,)
 
 
 def test_pixels_are_not_widened_as_a_whole(rng):
     X = rng.integers(0, 255, (20_000, 3000)).astype("uint8")  # 60 MB; in float64 it would be 480 MB
-    objective = Objective(MemoryRows(X, np.zeros(20_000)), np.zeros(3000), np.zeros(()), scale=1 / 255)
+    rows = MemoryRows(X, np.zeros(20_000))
+    objective, _ = descent_from(np.zeros(3000), np.zeros(()), rows, scale=1 / 255, gram=False)
     tracemalloc.start()
     objective.value_and_grad(objective.start)
     _, peak = tracemalloc.get_traced_memory()

@@ -11,21 +11,21 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 
 from gpulr import load_dataset
-from gpulr.objective import GramObjective, Objective
+from gpulr.objective import descent_from
 from gpulr.rows import MemoryRows
 from gpulr.solvers import GradientDescent, minimize
 
 
-def objective(rng, m=60, n=4, kind=Objective, put=np.asarray):
+def objective(rng, m=60, n=4, put=np.asarray):
     X = rng.normal(size=(m, n))
     y = (X[:, 0] + rng.normal(size=m) > 0).astype(float)
-    return kind(MemoryRows(put(X), put(y)), put(np.zeros(n)), put(np.zeros(())))
+    return descent_from(put(np.zeros(n)), put(np.zeros(())), MemoryRows(put(X), put(y)), gram=False)[0]
 
 
 def test_auto_descends_to_scikit_learns_optimum(backend, rng):
     F = objective(rng, put=backend.put)
-    result = minimize(F, GradientDescent("auto"), max_iter=3000)
-    w, b = F.coefficients(result.params)
+    result = minimize(F, GradientDescent("auto"), max_iter=3000, record_every=100)
+    w, b = F.split(result.params)
     oracle = LogisticRegression(C=np.inf, tol=1e-12, max_iter=1000)
     oracle.fit(backend.get(F.rows.X), backend.get(F.rows.y))
     np.testing.assert_allclose(backend.get(w), oracle.coef_[0], rtol=1e-6, atol=1e-8)
@@ -47,7 +47,7 @@ def test_history_is_every_kth_cost_before_the_step(rng):
     assert result.cost == F.value_and_grad(p)[0]
     assert result.n_iter == 10
     np.testing.assert_array_equal(result.params, p)
-    assert 0 <= result.history[0].seconds <= result.seconds
+    assert 0 <= result.history[0].seconds <= result.last.seconds
 
 
 def test_the_callback_sees_every_iterate(rng):
@@ -71,9 +71,24 @@ def test_counts_out_of_range_are_refused(arguments, rng):
         minimize(objective(rng), GradientDescent(), **arguments)
 
 
-@pytest.mark.parametrize("rate", [0, -1, float("nan"), float("inf"), "fast", None])
+@pytest.mark.parametrize(
+    "arguments", [{"max_iter": 2.5}, {"max_iter": float("nan")}, {"max_iter": 1, "record_every": 1.5}]
+)
+def test_counts_that_are_no_integers_are_refused(arguments, rng):
+    with pytest.raises(TypeError, match="integer"):
+        minimize(objective(rng), GradientDescent(), **arguments)
+
+
+def test_a_numpy_rate_does_not_widen_the_weights(rng):
+    X, y = rng.normal(size=(20, 3)).astype("float32"), (np.arange(20) % 2).astype("float32")
+    F, _ = descent_from(np.zeros(3, "float32"), np.zeros((), "float32"), MemoryRows(X, y), gram=False)
+    for rate in (np.float64(0.1), np.float32(0.1), np.int64(1)):
+        assert minimize(F, GradientDescent(rate), max_iter=2).params.dtype == "float32"
+
+
+@pytest.mark.parametrize("rate", [0, -1, float("nan"), float("inf"), "fast", None, True])
 def test_another_learning_rate_is_refused(rate):
-    with pytest.raises(ValueError, match="positive number, or 'auto'"):
+    with pytest.raises(ValueError, match="positive number, 'auto'"):
         GradientDescent(rate)
 
 
@@ -102,20 +117,25 @@ def test_gram_space_makes_the_same_iterates(backend, shape, weighted, rng):
     X, y, s = rng.normal(size=shape), np.arange(m) % 2.0, rng.uniform(0.5, 2, m)
     start = [backend.put(rng.normal(size=n)), backend.put(np.array(0.5))]
     rows = MemoryRows(backend.put(X), backend.put(y), backend.put(s) if weighted else None)
-    plain, gram = Objective(rows, *start, scale=0.3), GramObjective(rows, *start, scale=0.3)
-    one, other = (minimize(F, GradientDescent(0.05), max_iter=50, record_every=10) for F in (plain, gram))
-    np.testing.assert_allclose([r.cost for r in other.history], [r.cost for r in one.history], rtol=1e-12)
-    for found, expected in zip(gram.coefficients(other.params), plain.coefficients(one.params), strict=True):
-        np.testing.assert_allclose(backend.get(found), backend.get(expected), rtol=1e-11)
+    results, weights = [], []
+    for gram in (False, True):
+        F, back = descent_from(*start, rows, scale=0.3, gram=gram)
+        results.append(minimize(F, GradientDescent(0.05), max_iter=50, record_every=10))
+        weights.append([backend.get(part) for part in back(results[-1].params)])
+    np.testing.assert_allclose([r.cost for r in results[1].history], [r.cost for r in results[0].history], rtol=1e-12)
+    for found, expected in zip(*weights, strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-10)
 
 
 def test_gram_space_on_the_cats(cats_folder):
     data = load_dataset(cats_folder)
     rows = MemoryRows(data.X_train, data.y_train.astype(float))
-    start = np.zeros(12288), np.zeros(())
-    plain, gram = (kind(rows, *start, scale=data.scale) for kind in (Objective, GramObjective))
-    one, other = (minimize(F, GradientDescent(0.005), max_iter=2000) for F in (plain, gram))
-    np.testing.assert_allclose([r.cost for r in other.history], [r.cost for r in one.history], rtol=1e-9)
-    w, expected = gram.coefficients(other.params)[0], plain.coefficients(one.params)[0]
+    results, weights = [], []
+    for gram in (False, True):
+        F, back = descent_from(np.zeros(12288), np.zeros(()), rows, scale=data.scale, gram=gram)
+        results.append(minimize(F, GradientDescent(0.005), max_iter=2000, record_every=100))
+        weights.append(back(results[-1].params)[0])
+    np.testing.assert_allclose([r.cost for r in results[1].history], [r.cost for r in results[0].history], rtol=1e-9)
+    expected, w = weights
     assert np.linalg.norm(w - expected) <= 1e-9 * np.linalg.norm(expected)
     np.testing.assert_allclose(w, expected, rtol=1e-9, atol=1e-9 * np.abs(expected).max())

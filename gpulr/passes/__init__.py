@@ -7,6 +7,9 @@
     cost () = Σᵢ sᵢ·cross-entropy(zᵢ, yᵢ), dw (n,) = Σᵢ sᵢ·(aᵢ − yᵢ)·xᵢ, db () = Σᵢ sᵢ·(aᵢ − yᵢ),
     where zᵢ = wᵀxᵢ + b and aᵢ = σ(zᵢ).
 
+For k classes y is 0, ..., k−1, w and dw are (n, k), b and db (k,), and softmax takes the place of σ; the loop, the
+lesson's own, knows two classes only.
+
 These are sums, not means, so that the results of two blocks add up to the result of both: whatever is larger than
 one block (a file, a cluster) is a sum of passes. The lesson writes X as (n, m), samples as columns: that is `X.T`.
 """

@@ -1,7 +1,15 @@
-"""Where blocks of rows come from. A source has `X`, `y`, `sample_weight`, `blocks`, `matmul`, `rmatmul` and `gram`."""
+"""Where rows come from. A source has `y`, `sample_weight` and `total_weight`, and knows these about its X:
+
+`propagate` (the pass over all rows), `matmul` X w, `rmatmul` Xᵀ z, `gram` X Xᵀ, `scatter` Xᵀ diag(d) X and `moments`
+of the columns.
+"""
 
 from __future__ import annotations
 
 from gpulr.rows.memory import MemoryRows, matmul
+from gpulr.rows.rotated import Rotation, rotate
+from gpulr.rows.sparse import SparseRows
 
-__all__ = ["MemoryRows", "matmul"]
+Rows = MemoryRows | SparseRows
+
+__all__ = ["MemoryRows", "Rotation", "Rows", "SparseRows", "matmul", "rotate"]

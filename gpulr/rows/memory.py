@@ -1,17 +1,21 @@
-"""Rows in memory, host or device, handed out in blocks so that X is never converted or copied as a whole."""
+"""Dense rows in memory, host or device, taken in blocks so that X is never converted or copied as a whole."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
-from array_api_compat import array_namespace, device
+from array_api_compat import array_namespace, device, is_cupy_array, is_torch_array
 
-from gpulr.device import Array
+from gpulr import products
+from gpulr.device import Array, floats
+from gpulr.passes import Propagate
 
-# Size of a block after conversion to the dtype of the computation. Large enough that the Python call around a block
-# costs nothing beside it, small enough to be no burden in memory and to stay in a last-level cache.
+# Size of a block after conversion to the dtype of the computation. On the host: large enough that the Python call around
+# a block costs nothing beside it, small enough to stay in a last-level cache. A GPU reads 8 MB faster than it starts the
+# dozen kernels of a pass, so its blocks are only small beside its memory.
 BLOCK_BYTES = 8 << 20
+GPU_BLOCK_BYTES = 256 << 20
 
 
 @dataclass(frozen=True)
@@ -20,7 +24,7 @@ class MemoryRows:
 
     Attributes:
         X: (m, n), any real dtype and memory order.
-        y: (m,) labels 0 or 1 in the floating dtype of the computation, in X's namespace and on its device.
+        y: (m,) labels 0, 1, ... in the floating dtype of the computation, in X's namespace and on its device.
         sample_weight: (m,) ≥ 0 in y's dtype, or None for all ones.
     """
 
@@ -28,29 +32,38 @@ class MemoryRows:
     y: Array
     sample_weight: Array | None = None
 
-    def blocks(self) -> Iterator[tuple[Array, Array, Array | None]]:
-        """Blocks (X, y, sample_weight) of consecutive rows, in order; together all rows once."""
-        for rows in _slices(self.X, self.y.dtype, axis=0):
-            yield (
-                self.X[rows, :],
-                self.y[rows],
-                None if self.sample_weight is None else self.sample_weight[rows],
-            )
+    def propagate(self, one_pass: Propagate, w: Array, b: Array) -> tuple[Array, Array, Array]:
+        """One pass over all rows, block by block: (cost, dw, db) as in `gpulr.passes`, summed in order in float64."""
+        xp = array_namespace(w)
+        sums: list[Array] = []
+        for rows in _slices(self.X, w.dtype, axis=0):
+            s = None if self.sample_weight is None else self.sample_weight[rows]
+            block = one_pass(self.X[rows, :], self.y[rows], w, b, s)
+            block = tuple(xp.astype(part, xp.float64, copy=False) for part in block)
+            sums = [one + other for one, other in zip(sums, block, strict=True)] if sums else list(block)
+        cost, dw, db = sums
+        return cost, dw, db
+
+    @cached_property
+    def total_weight(self) -> float:
+        """Σs, the number of samples when they have no weights."""
+        return total_weight(self.y, self.sample_weight)
 
     def matmul(self, w: Array) -> Array:
-        """X w: (m,) in w's dtype."""
+        """X w: (m,) for w (n,), (m, k) for w (n, k), in w's dtype."""
         return matmul(self.X, w)
 
     def rmatmul(self, z: Array) -> Array:
-        """Xᵀ z: (n,) in z's dtype, blocks added in order in float64."""
+        """Xᵀ z: (n,) for z (m,), (n, k) for z (m, k), in z's dtype; blocks added in order in float64."""
         xp = array_namespace(self.X, z)
-        total = xp.zeros(self.X.shape[1], dtype=xp.float64, device=device(z))
+        total = xp.zeros((self.X.shape[1], *z.shape[1:]), dtype=xp.float64, device=device(z))
         for rows in _slices(self.X, z.dtype, axis=0):
-            total = total + xp.astype(z[rows] @ xp.astype(self.X[rows, :], z.dtype, copy=False), xp.float64)
+            block = xp.astype(self.X[rows, :], z.dtype, copy=False)
+            total = total + xp.astype(products.rmatmul(block, z[rows, ...]), xp.float64, copy=False)
         return xp.astype(total, z.dtype, copy=False)
 
     def gram(self) -> Array:
-        """K = X Xᵀ: (m, m) in y's dtype, from blocks of columns added in order in float64.
+        """K = X Xᵀ: (m, m) in float64, from blocks of columns added in order.
 
         Products of integers are formed in float64, where they are exact: 64 × 64 × 3 pixels overflow the 24 bits of a
         float32, and K is formed only once.
@@ -62,7 +75,46 @@ class MemoryRows:
         for columns in _slices(self.X, dtype, axis=1):
             block = xp.astype(self.X[:, columns], dtype, copy=False)
             total = total + xp.astype(block @ block.T, xp.float64, copy=False)
-        return xp.astype(total, self.y.dtype, copy=False)
+        return total
+
+    def scatter(self, d: Array) -> tuple[Array, Array]:
+        """Xᵀ diag(d) X (n, n) and Xᵀ d (n,) for d (m,) ≥ 0, in float64; blocks multiplied in d's dtype."""
+        xp, n = array_namespace(self.X, d), self.X.shape[1]
+        square = xp.zeros((n, n), dtype=xp.float64, device=device(d))
+        single = xp.zeros(n, dtype=xp.float64, device=device(d))
+        # The product with √d is a copy, so it is made in blocks even where X needs no conversion.
+        for rows in _slices(self.X, d.dtype, axis=0, always=True):
+            root = xp.sqrt(d[rows])
+            block = root[:, None] * xp.astype(self.X[rows, :], d.dtype, copy=False)
+            square = square + xp.astype(block.T @ block, xp.float64, copy=False)
+            single = single + xp.astype(root @ block, xp.float64, copy=False)
+        return square, single
+
+    def moments(self) -> tuple[Array, Array]:
+        """Weighted mean and standard deviation of each column: (n,), (n,) in float64."""
+        xp, dtype = array_namespace(self.X, self.y), self.y.dtype
+        # Moments about the first row: those about zero lose all digits when a column is far from zero.
+        origin = xp.astype(self.X[0, :], dtype)
+        n = self.X.shape[1]
+        first, second = (xp.zeros(n, dtype=xp.float64, device=device(self.y)) for _ in range(2))
+        for rows in _slices(self.X, dtype, axis=0, always=True):
+            block = xp.astype(self.X[rows, :], dtype, copy=False) - origin
+            s = xp.ones_like(self.y[rows]) if self.sample_weight is None else self.sample_weight[rows]
+            first = first + xp.astype(s @ block, xp.float64, copy=False)
+            second = second + xp.astype(s @ block**2, xp.float64, copy=False)
+        total = self.total_weight
+        mean = first / total
+        variance = second / total - mean**2
+        spread = xp.sqrt(xp.where(variance > 0, variance, xp.zeros_like(variance)))
+        return mean + xp.astype(origin, xp.float64, copy=False), spread
+
+
+def total_weight(y: Array, sample_weight: Array | None) -> float:
+    """Σs as a Python number: m when the samples have no weights."""
+    if sample_weight is None:
+        return float(y.shape[0])
+    xp = array_namespace(sample_weight)
+    return floats([xp.sum(sample_weight, dtype=xp.float64)])[0]
 
 
 def matmul(X: Array, w: Array) -> Array:
@@ -70,22 +122,28 @@ def matmul(X: Array, w: Array) -> Array:
 
     Args:
         X: (m, n), any real dtype.
-        w: (n,) floating.
+        w: (n,) or (n, k), floating.
 
     Returns:
-        (m,) in w's dtype.
+        (m,) or (m, k) in w's dtype.
     """
     xp = array_namespace(X, w)
     parts = [xp.astype(X[rows, :], w.dtype, copy=False) @ w for rows in _slices(X, w.dtype, axis=0)]
     return parts[0] if len(parts) == 1 else xp.concat(parts)
 
 
-def _slices(X: Array, dtype: object, axis: int) -> list[slice]:
-    """Slices of one axis of X: all of it when X has the dtype already, else so many that a block is BLOCK_BYTES."""
+def _slices(X: Array, dtype: object, axis: int, always: bool = False) -> list[slice]:
+    """Slices of one axis of X such that a block of `dtype` has BLOCK_BYTES.
+
+    One slice of all of X when a product reads it as it is, that is in this dtype and without gaps, unless `always`.
+    """
     size = X.shape[axis]
-    if X.dtype == dtype:
+    flags = getattr(X, "flags", None)  # NumPy and CuPy; a BLAS library copies what has gaps
+    has_gaps = flags is not None and not (flags.c_contiguous or flags.f_contiguous)
+    if size == 0 or (X.dtype == dtype and not has_gaps and not always):
         return [slice(0, size)]
     xp = array_namespace(X)
     itemsize = xp.finfo(dtype).bits // 8
-    step = max(1, BLOCK_BYTES // max(1, itemsize * X.shape[1 - axis]))
+    block_bytes = GPU_BLOCK_BYTES if is_cupy_array(X) or (is_torch_array(X) and X.is_cuda) else BLOCK_BYTES
+    step = max(1, block_bytes // max(1, itemsize * X.shape[1 - axis]))
     return [slice(start, min(start + step, size)) for start in range(0, size, step)]

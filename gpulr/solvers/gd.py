@@ -1,13 +1,18 @@
-"""Full-batch gradient descent, the lesson's solver: p ← p − α·∇F(p) with a fixed learning rate α."""
+"""Full-batch gradient descent, the lesson's solver: p ← p − α·∇F(p)."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from math import isfinite
-from typing import Literal
+from numbers import Real
+from typing import Any, Literal
 
-from gpulr.objective import AnyObjective, lipschitz_constant
+from array_api_compat import array_namespace
+
+from gpulr.device import Array
+from gpulr.objective import Objective, lipschitz_constant
+from gpulr.solvers.line_search import Point, line_search
 from gpulr.solvers.minimize import Look
 
 
@@ -16,33 +21,64 @@ class GradientDescent:
     """p ← p − learning_rate·∇F(p).
 
     Attributes:
-        learning_rate: a positive number, or "auto" for 1/L, L = ‖[X 1]‖₂²/(4m) from the data: no larger rate is
-            sure never to raise the cost (Nesterov, "Lectures on Convex Optimization" (2018), theorem 2.1.14).
+        learning_rate: a positive number; "auto" for 1/L, L = ‖[X 1]‖₂²/(4m) from the data, which cannot raise the cost
+            and has the best guaranteed decrease (Nesterov, "Lectures on Convex Optimization" (2018), section 2.1.5);
+            or "line-search" to find a good rate at every step.
 
     Raises:
         ValueError: another learning_rate.
     """
 
-    learning_rate: float | Literal["auto"] = "auto"
+    learning_rate: float | Literal["auto", "line-search"] = "auto"
 
     def __post_init__(self) -> None:
-        rate = self.learning_rate
-        if rate != "auto" and not (isinstance(rate, int | float) and isfinite(rate) and rate > 0):
-            raise ValueError(f"learning_rate={rate!r}: use a positive number, or 'auto' for 1/L from the data")
+        rate: Any = self.learning_rate  # whatever the caller gave
+        if rate in ("auto", "line-search"):
+            return
+        if isinstance(rate, bool) or not isinstance(rate, Real) or not (isfinite(rate) and float(rate) > 0):
+            raise ValueError(
+                f"learning_rate={rate!r}: use a positive number, 'auto' for 1/L from the data, or 'line-search'"
+            )
+        # A Python float: NumPy's own would widen float32 weights to float64.
+        object.__setattr__(self, "learning_rate", float(rate))
 
-    def steps(self, objective: AnyObjective) -> Iterator[Look]:
+    def steps(self, objective: Objective) -> Iterator[Look]:
         """A look at every iterate, from `objective.start` on."""
+        if self.learning_rate == "line-search":
+            yield from self._searching_steps(objective)
+            return
         rate = 1 / lipschitz_constant(objective) if self.learning_rate == "auto" else self.learning_rate
         p = objective.start
         while True:
             cost, gradient = objective.value_and_grad(p)
-            yield Look(p, cost, gradient)
+            yield Look(p, cost, gradient, _decrement(gradient))
             p = p - rate * gradient
 
-    def remedy(self, objective: AnyObjective) -> str:
+    def _searching_steps(self, objective: Objective) -> Iterator[Look]:
+        point: Point | None = Point.at(objective, objective.start)
+        rate = 1.0
+        while point is not None:
+            gradient = objective.gradient(point.params, point.dZ)
+            yield Look(point.params, point.cost, gradient, _decrement(gradient))
+            found = line_search(objective, point, -gradient, first_step=rate)
+            point, rate = found if found is not None else (None, rate)
+
+    @property
+    def extra_steps(self) -> int:
+        """None after convergence: they would not pay."""
+        return 0
+
+    def remedy(self, objective: Objective) -> str:
         """What to do about a cost that rises: the rate that cannot raise it."""
+        if isinstance(self.learning_rate, str):
+            return "the features are too large for the dtype; scale them, or use float64"
         safe = 1 / lipschitz_constant(objective)
         return (
             f"learning_rate={self.learning_rate} is too large; "
             f"at {safe:.3g} (learning_rate='auto') the cost cannot rise"
         )
+
+
+def _decrement(gradient: Array) -> Array:
+    """½ gᵀH⁻¹g for H = ¼, the largest curvature of one standardized feature; gradient descent knows no better."""
+    return 2 * array_namespace(gradient).sum(gradient**2)

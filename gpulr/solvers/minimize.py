@@ -6,14 +6,15 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from math import isfinite
-from typing import Protocol
+from math import inf, isfinite
+from operator import index
+from typing import Literal, Protocol
 
 import numpy as np
 from array_api_compat import array_namespace
 
 from gpulr.device import Array, floats
-from gpulr.objective import AnyObjective
+from gpulr.objective import Objective
 
 
 @dataclass(frozen=True)
@@ -21,23 +22,39 @@ class Look:
     """What a solver saw at one iterate, on its device.
 
     Attributes:
-        params: p, in the variables of the objective.
-        cost: F(p), ().
-        gradient: of p's shape.
+        params: p.
+        cost: what is minimized at p, (): F(p), plus the non-smooth penalty if there is one.
+        gradient: ∇F(p), of p's shape; with a non-smooth penalty, the subgradient of least size.
+        decrement: (), how much the solver expects the cost to be above its minimum: half the Newton decrement squared,
+            ½ gᵀH⁻¹g, with H exact or estimated. It does not depend on the units of the features.
     """
 
     params: Array
     cost: Array
     gradient: Array
+    decrement: Array
 
 
 @dataclass(frozen=True)
 class Record:
-    """A line of the history: the cost before the step of `iteration`, `seconds` after the start."""
+    """A line of the history, of one iterate.
+
+    Attributes:
+        iteration: number of steps before it.
+        cost, gradient_norm, decrement: see `Look`; the norm is the largest entry.
+        seconds: since the start.
+        reads: how many times X had been read.
+    """
 
     iteration: int
     cost: float
+    gradient_norm: float
+    decrement: float
     seconds: float
+    reads: int
+
+
+Status = Literal["converged", "max_iter", "precision"]
 
 
 @dataclass(frozen=True)
@@ -45,49 +62,63 @@ class Result:
     """Where a minimization ended.
 
     Attributes:
-        params: p after `n_iter` iterations, in the variables of the objective.
-        cost: F(params).
-        n_iter: number of iterations (steps) made.
-        history: the recorded costs.
-        seconds: wall time of the whole run.
+        params: p after `n_iter` iterations.
+        status: "converged" (`tol` is met), "max_iter", or "precision" (rounding forbids further progress).
+        last: the record of `params`.
+        history: the recorded iterates before it.
     """
 
     params: Array
-    cost: float
-    n_iter: int
+    status: Status
+    last: Record
     history: tuple[Record, ...]
-    seconds: float
+
+    @property
+    def cost(self) -> float:
+        """The cost at `params`."""
+        return self.last.cost
+
+    @property
+    def n_iter(self) -> int:
+        """Number of iterations (steps) made."""
+        return self.last.iteration
 
 
 class Solver(Protocol):
     """See `gpulr.solvers`."""
 
-    def steps(self, objective: AnyObjective) -> Iterator[Look]: ...
+    def steps(self, objective: Objective) -> Iterator[Look]: ...
 
-    def remedy(self, objective: AnyObjective) -> str: ...
+    def remedy(self, objective: Objective) -> str: ...
+
+    @property
+    def extra_steps(self) -> int: ...
 
 
 Callback = Callable[[int, Look], object]
 
 
 def minimize(
-    objective: AnyObjective,
+    objective: Objective,
     solver: Solver,
     *,
     max_iter: int,
-    record_every: int = 100,
+    tol: float | None = None,
+    record_every: int = 1,
     callback: Callback | None = None,
 ) -> Result:
-    """Run `solver` on `objective` from `objective.start` for `max_iter` iterations.
+    """Run `solver` on `objective` from `objective.start`.
 
     Args:
         objective: what to minimize.
         solver: one of `gpulr.solvers.SOLVERS`.
-        max_iter: number of iterations ≥ 0.
-        record_every: the cost goes into the history at iterations 0, k, 2k, ... < max_iter. In between nothing is read
-            from the device, so that it never waits for the host.
-        callback: called as callback(iteration, look) at every iterate 0, 1, ..., max_iter, with the numbers still on
-            the device.
+        max_iter: at most so many iterations, ≥ 0.
+        tol: stop when max |gradient| ≤ tol and decrement ≤ (tol/100)²·cost. The first is scikit-learn's rule; the second
+            says that p is within tol/100 of the optimum in the metric of the Hessian, relative to the cost, which no
+            choice of units can fool. None: make exactly `max_iter` iterations.
+        record_every: iterations 0, k, 2k, ... < max_iter go into the history. In between nothing is read from the device,
+            so that it never waits for the host. With a `tol` every iteration is looked at, and k must be 1.
+        callback: called as callback(iteration, look) at every iterate 0, 1, ..., with the numbers still on the device.
 
     Returns:
         where it ended, with the history.
@@ -97,14 +128,20 @@ def minimize(
             iteration and what to change.
 
     Raises:
-        ValueError: max_iter < 0 or record_every < 1.
+        TypeError: max_iter or record_every is no integer.
+        ValueError: max_iter < 0, record_every < 1, or record_every ≠ 1 with a tol.
         FloatingPointError: cost or parameters left the finite numbers; names what to change.
     """
-    if max_iter < 0 or record_every < 1:
-        raise ValueError(f"max_iter={max_iter}, record_every={record_every}: they must be at least 0 and 1")
+    max_iter, record_every = index(max_iter), index(record_every)
+    if max_iter < 0 or record_every < 1 or (tol is not None and record_every != 1):
+        raise ValueError(
+            f"max_iter={max_iter}, record_every={record_every}: they must be at least 0 and 1, and record_every=1 with a tol"
+        )
     begin = time.perf_counter()
     history: list[Record] = []
-    warned = False
+    status: Status = "precision"  # unless the loop below finds another reason to end
+    rise: tuple[Record, Record] | None = None
+    extra = 0  # iterates looked at since the tolerance was met
     # An overflow is not NumPy's to warn of: it is looked for here, on every device alike, and raised.
     with np.errstate(over="ignore", invalid="ignore"):
         for iteration, look in enumerate(solver.steps(objective)):
@@ -113,35 +150,49 @@ def minimize(
             done = iteration == max_iter
             if not done and iteration % record_every != 0:
                 continue
-            record = Record(iteration, _finite_cost(look, iteration, solver, objective), time.perf_counter() - begin)
-            if history and not warned and _rises(history[-1], record, look):
-                warned = True
-                _warn_of_rise(history[-1], record, solver, objective)
-            if done:
-                break
+            record = _record(look, iteration, begin, solver, objective)
+            if rise is None and history and _rises(history[-1], record, look):
+                rise = history[-1], record
             history.append(record)
-    return Result(look.params, record.cost, iteration, tuple(history), record.seconds)
+            if tol is not None and _converged(record, tol):
+                status = "converged"
+                extra += 1
+                if extra > solver.extra_steps:
+                    break
+            if done:
+                status = status if status == "converged" else "max_iter"
+                break
+            if tol is not None and _stalls(history, look):
+                break
+    if rise is not None:  # told after the last reading of the clock, for the advice takes some passes over X
+        _warn_of_rise(*rise, solver, objective)
+    return Result(look.params, status, history[-1], tuple(history[:-1]))
 
 
-def _finite_cost(look: Look, iteration: int, solver: Solver, objective: AnyObjective) -> float:
-    """The cost of a look, in the only transfer from the device."""
+def _record(look: Look, iteration: int, begin: float, solver: Solver, objective: Objective) -> Record:
+    """The numbers of a look, in one transfer from the device."""
     xp = array_namespace(look.params)
-    all_finite = xp.astype(xp.all(xp.isfinite(look.params)), look.cost.dtype)
-    cost, finite = floats([look.cost, all_finite])
+    norm = xp.max(xp.abs(look.gradient))
+    all_finite = xp.all(xp.isfinite(look.params))
+    numbers = [xp.astype(xp.asarray(x), xp.float64) for x in (look.cost, norm, look.decrement, all_finite)]
+    cost, gradient_norm, decrement, finite = floats(numbers)
     if not (isfinite(cost) and finite):
         raise FloatingPointError(
             f"the weights left the finite numbers by iteration {iteration}: {solver.remedy(objective)}"
         )
-    return cost
+    return Record(iteration, cost, gradient_norm, decrement, time.perf_counter() - begin, objective.reads)
+
+
+def _converged(record: Record, tol: float) -> bool:
+    return record.gradient_norm <= tol and record.decrement <= (tol / 100) ** 2 * abs(record.cost)
 
 
 def _rises(before: Record, after: Record, look: Look) -> bool:
     # Near the minimum a sum of rounded terms moves by some units of its last place; that is no divergence.
-    rounding = 100 * float(array_namespace(look.params).finfo(look.params.dtype).eps)
-    return after.cost > before.cost * (1 + rounding)
+    return after.cost > before.cost * (1 + 100 * _eps(look))
 
 
-def _warn_of_rise(before: Record, after: Record, solver: Solver, objective: AnyObjective) -> None:
+def _warn_of_rise(before: Record, after: Record, solver: Solver, objective: Objective) -> None:
     from sklearn.exceptions import ConvergenceWarning  # here, because importing it takes a second
 
     warnings.warn(
@@ -150,3 +201,17 @@ def _warn_of_rise(before: Record, after: Record, solver: Solver, objective: AnyO
         ConvergenceWarning,
         stacklevel=3,
     )
+
+
+def _stalls(history: list[Record], look: Look, patience: int = 10) -> bool:
+    """For `patience` iterations neither did the cost fall by more than its rounding nor did the decrement halve."""
+    if len(history) <= patience:
+        return False
+    recent, before = history[-patience:], history[-patience - 1]
+    fell = before.cost - recent[-1].cost > 4 * _eps(look) * abs(before.cost)
+    best = min((record.decrement for record in history[:-patience]), default=inf)
+    return not fell and min(record.decrement for record in recent) > 0.5 * best
+
+
+def _eps(look: Look) -> float:
+    return float(array_namespace(look.params).finfo(look.params.dtype).eps)

@@ -1,0 +1,63 @@
+"""Sparse rows: CSR matrices of SciPy, or of CuPy on a GPU. Only stored values are touched; nothing is made dense but
+what has no more than n² or m² numbers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+from array_api_compat import array_namespace
+
+from gpulr import products
+from gpulr.device import Array
+from gpulr.links import cross_entropy
+from gpulr.passes import Propagate
+from gpulr.rows.memory import total_weight
+
+
+@dataclass(frozen=True)
+class SparseRows:
+    """The samples as rows of a CSR matrix X (m, n), with labels and weights as in `MemoryRows`, in X's library."""
+
+    X: Array
+    y: Array
+    sample_weight: Array | None = None
+
+    @cached_property
+    def total_weight(self) -> float:
+        """Σs, the number of samples when they have no weights."""
+        return total_weight(self.y, self.sample_weight)
+
+    def propagate(self, one_pass: Propagate, w: Array, b: Array) -> tuple[Array, Array, Array]:
+        """The vectorized pass (cost, dw, db) in sparse products. `one_pass` is for dense blocks and is not used."""
+        xp = array_namespace(w)
+        cost, dZ = cross_entropy(self.matmul(w) + b, self.y)
+        cost, dZ = products.weigh(self.sample_weight, cost), products.weigh(self.sample_weight, dZ)
+        return xp.sum(cost, dtype=xp.float64), self.rmatmul(dZ), xp.sum(dZ, axis=0, dtype=xp.float64)
+
+    def matmul(self, w: Array) -> Array:
+        """X w: (m,) for w (n,), (m, k) for w (n, k), in w's dtype."""
+        return (self.X @ w).astype(w.dtype, copy=False)
+
+    def rmatmul(self, z: Array) -> Array:
+        """Xᵀ z: (n,) for z (m,), (n, k) for z (m, k), in z's dtype."""
+        return (self.X.T @ z).astype(z.dtype, copy=False)
+
+    def gram(self) -> Array:
+        """K = X Xᵀ: (m, m), dense, in float64."""
+        X = self.X.astype("float64")
+        return (X @ X.T).toarray()
+
+    def scatter(self, d: Array) -> tuple[Array, Array]:
+        """Xᵀ diag(d) X (n, n), dense, and Xᵀ d (n,) for d (m,) ≥ 0, in float64."""
+        X, d = self.X.astype("float64"), d.astype("float64")
+        return (X.T @ X.multiply(d[:, None]).tocsr()).toarray(), X.T @ d
+
+    def moments(self) -> tuple[Array, Array]:
+        """Weighted mean and standard deviation of each column: (n,), (n,) in float64."""
+        xp = array_namespace(self.y)
+        s = xp.ones_like(self.y) if self.sample_weight is None else self.sample_weight
+        X, s = self.X.astype("float64"), s.astype("float64")
+        mean = (X.T @ s) / self.total_weight
+        variance = (X.multiply(X).tocsr().T @ s) / self.total_weight - mean**2
+        return mean, xp.sqrt(xp.maximum(variance, 0.0))

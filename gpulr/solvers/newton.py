@@ -1,0 +1,121 @@
+"""Damped Newton with the exact Hessian: few steps, each of which costs m·N² for N parameters."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from array_api_compat import array_namespace
+
+from gpulr.device import Array, available_memory
+from gpulr.objective import Objective
+from gpulr.solvers.line_search import Point, line_search
+from gpulr.solvers.minimize import Look
+
+
+@dataclass(frozen=True)
+class Newton:
+    """p ← p − t·(∇²F)⁻¹∇F(p).
+
+    Where the Hessian is singular (dependent columns without a penalty) its pseudo-inverse takes the place of the inverse:
+    the steps stay in the range of the Hessian, and the end is the solution nearest to the start.
+    Source: Nocedal & Wright, "Numerical Optimization" (2006), section 3.3; Boyd & Vandenberghe, "Convex Optimization"
+    (2004), section 9.5, for the decrement.
+    """
+
+    def steps(self, objective: Objective) -> Iterator[Look]:
+        """A look at every iterate, from `objective.start` on; it ends when no step lowers the cost any more.
+
+        Raises:
+            ValueError: the Hessian does not fit in memory; found out before any work.
+        """
+        require_room_for_hessian(objective)
+        point: Point | None = Point.at(objective, objective.start)
+        regular = objective.flat_directions()
+        warned = False
+        while point is not None:
+            gradient = objective.gradient(point.params, point.dZ)
+            direction, singular = newton_direction(objective.hessian(point.margins) + regular, gradient)
+            if singular and not warned:
+                warned = True
+                _warn_of_singular_hessian()
+            slope = array_namespace(gradient).sum(gradient * direction)
+            yield Look(point.params, point.cost, gradient, -0.5 * slope)
+            found = line_search(objective, point, direction)
+            # Fresh margins: a step costs so much more than this one read that rounding need not add up.
+            point = None if found is None else Point.at(objective, found[0].params)
+
+    @property
+    def extra_steps(self) -> int:
+        """One step after convergence: each squares the error, so this one brings all the digits there are."""
+        return 1
+
+    def remedy(self, objective: Objective) -> str:
+        """What to do about weights that leave the finite numbers."""
+        return "the features are too large for the dtype; scale them or use float64"
+
+
+def hessian_bytes(n_parameters: int) -> int:
+    """Memory to form and solve with a float64 Hessian: itself, a sum of blocks, and a factor beside it."""
+    return 4 * 8 * n_parameters**2
+
+
+def require_room_for_hessian(objective: Objective) -> None:
+    """Raises ValueError when the Hessian would not fit into the memory that is free now."""
+    xp = array_namespace(objective.start)
+    size = int(np.prod(objective.start.shape))
+    needed, free = hessian_bytes(size), available_memory(objective.start)
+    if needed > free:
+        raise ValueError(
+            f"the Hessian of {size} parameters needs {needed / 2**30:.1f} GiB, {free / 2**30:.1f} GiB of {xp.__name__} "
+            "memory are free: use solver='lbfgs'"
+        )
+
+
+def newton_direction(H: Array, g: Array) -> tuple[Array, bool]:
+    """−H⁻¹g, of g's shape and dtype, and whether H (N, N) is singular to rounding, so that its pseudo-inverse was used."""
+    xp = array_namespace(H)
+    flat = xp.astype(xp.reshape(g, (-1,)), H.dtype, copy=False)
+    # Unit diagonal: what is singular should not depend on units.
+    diagonal = xp.linalg.diagonal(H)
+    root = xp.sqrt(xp.where(diagonal > 0, diagonal, xp.ones_like(diagonal)))
+    H = H / root[:, None] / root
+    flat = flat / root
+    singular = not _is_positive_definite(H)
+    if singular:
+        values, vectors = xp.linalg.eigh(H)
+        floor = values[-1] * _rounding(H)
+        inverse = xp.where(values > floor, 1 / xp.where(values > floor, values, xp.ones_like(values)), values * 0)
+        solution = vectors @ (inverse * (vectors.T @ flat))
+    else:
+        solution = xp.linalg.solve(H, flat)
+    return xp.astype(xp.reshape(-solution / root, g.shape), g.dtype, copy=False), singular
+
+
+def _is_positive_definite(H: Array) -> bool:
+    """Whether H with a unit diagonal has a Cholesky factor whose pivots are above rounding."""
+    xp = array_namespace(H)
+    try:
+        pivots = xp.linalg.diagonal(xp.linalg.cholesky(H)) ** 2
+    except (np.linalg.LinAlgError, RuntimeError):  # NumPy's and PyTorch's way to say no; CuPy's is NaN
+        return False
+    return bool(xp.min(pivots) > _rounding(H))
+
+
+def _rounding(H: Array) -> float:
+    """What rounding leaves of a zero pivot or eigenvalue, relative to the largest: a sum of N terms, and some leeway."""
+    eps: float = array_namespace(H).finfo(H.dtype).eps
+    return 100 * int(H.shape[0]) * float(eps)
+
+
+def _warn_of_singular_hessian() -> None:
+    from sklearn.exceptions import ConvergenceWarning  # here, because importing it takes a second
+
+    warnings.warn(
+        "the Hessian is singular: columns of X depend on each other (or on the intercept) and nothing is penalized, so "
+        "many solutions are equally good; this one is the smallest. Remove the dependent columns or use a finite C",
+        ConvergenceWarning,
+        stacklevel=4,
+    )
