@@ -14,7 +14,7 @@ The margins Z are linear in p. A solver that keeps Z for its p moves along a lin
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import isfinite
 
 from array_api_compat import array_namespace, device
@@ -113,20 +113,23 @@ class Objective:
     def flat_directions(self) -> Array:
         """0.0 for two classes. For k, a matrix that has curvature 1 where F has none by design: Σ vvᵀ, (N, N) in float64.
 
-        Adding one number to an intercept, or to an unpenalized weight, of every class changes no probability.
+        Adding one number to the intercept of every class, or to a weight without ridge and l1, changes no probability.
         """
         xp, p = array_namespace(self.start), self.start
         if p.ndim == 1:
             return 0.0
         (size, k), place = p.shape, device(p)
-        flat = xp.ones(size - self.fit_intercept, dtype=xp.float64, device=place) * xp.astype(
-            xp.asarray(self.ridge == 0, device=place), xp.float64
-        )
+        free = xp.asarray((self.ridge == 0) & (self.l1 == 0), device=place)
+        flat = xp.ones(size - self.fit_intercept, dtype=xp.float64, device=place) * xp.astype(free, xp.float64)
         if self.fit_intercept:
             flat = xp.concat([flat, xp.ones(1, dtype=xp.float64, device=place)])
         each = xp.ones((k, k), dtype=xp.float64, device=place) / k
         matrix = (xp.eye(size, dtype=xp.float64, device=place) * flat)[:, None, :, None] * each[None, :, None, :]
         return xp.reshape(matrix, (size * k, size * k))
+
+    def sample(self, indices: Array) -> Objective:
+        """F on some of the rows, with the same penalty: its expectation over random `indices` (j,) is F."""
+        return replace(self, rows=self.rows.take(indices))
 
     def split(self, p: Array) -> tuple[Array, Array]:
         """p as (u, c): weights of the scaled and shifted features, (n,) or (n, k), and their intercept, () or (k,)."""

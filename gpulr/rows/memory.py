@@ -26,11 +26,20 @@ class MemoryRows:
         X: (m, n), any real dtype and memory order.
         y: (m,) labels 0, 1, ... in the floating dtype of the computation, in X's namespace and on its device.
         sample_weight: (m,) ≥ 0 in y's dtype, or None for all ones.
+        given_total: stands in for Σs, see `take`.
     """
 
     X: Array
     y: Array
     sample_weight: Array | None = None
+    given_total: float | None = None
+
+    def take(self, indices: Array) -> MemoryRows:
+        """Copies of some rows, (j,) indices. Σs becomes their share of it, so that means over them are unbiased."""
+        xp = array_namespace(self.X, indices)
+        s = None if self.sample_weight is None else xp.take(self.sample_weight, indices, axis=0)
+        share = self.total_weight * indices.shape[0] / self.y.shape[0]
+        return MemoryRows(xp.take(self.X, indices, axis=0), xp.take(self.y, indices, axis=0), s, share)
 
     def propagate(self, one_pass: Propagate, w: Array, b: Array) -> tuple[Array, Array, Array]:
         """One pass over all rows, block by block: (cost, dw, db) as in `gpulr.passes`, summed in order in float64."""
@@ -47,7 +56,7 @@ class MemoryRows:
     @cached_property
     def total_weight(self) -> float:
         """Σs, the number of samples when they have no weights."""
-        return total_weight(self.y, self.sample_weight)
+        return total_weight(self.y, self.sample_weight) if self.given_total is None else self.given_total
 
     def matmul(self, w: Array) -> Array:
         """X w: (m,) for w (n,), (m, k) for w (n, k), in w's dtype."""

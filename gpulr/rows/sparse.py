@@ -22,11 +22,18 @@ class SparseRows:
     X: Array
     y: Array
     sample_weight: Array | None = None
+    given_total: float | None = None  # stands in for Σs, see `take`
 
     @cached_property
     def total_weight(self) -> float:
         """Σs, the number of samples when they have no weights."""
-        return total_weight(self.y, self.sample_weight)
+        return total_weight(self.y, self.sample_weight) if self.given_total is None else self.given_total
+
+    def take(self, indices: Array) -> SparseRows:
+        """Copies of some rows, as in `MemoryRows`."""
+        s = None if self.sample_weight is None else self.sample_weight[indices]
+        share = self.total_weight * indices.shape[0] / self.y.shape[0]
+        return SparseRows(self.X[indices], self.y[indices], s, share)
 
     def propagate(self, one_pass: Propagate, w: Array, b: Array) -> tuple[Array, Array, Array]:
         """The vectorized pass (cost, dw, db) in sparse products. `one_pass` is for dense blocks and is not used."""

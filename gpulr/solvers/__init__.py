@@ -1,11 +1,7 @@
-"""Solvers: a solver is a frozen dataclass of hyperparameters with three members.
+"""Solvers. `minimize` runs any of them; it alone counts, stops, records, warns and reads numbers from the device.
 
-- `steps(objective)` is a generator. It starts at `objective.start` and yields a `Look` each time it has looked at the
-  data; resumed, it takes its step. Its state is local variables.
-- `extra_steps` is how many steps are made after convergence (0, or 1 for Newton's quadratic convergence).
-- `remedy(objective)` is a clause that tells the user what to change when the cost rises or diverges.
-
-`minimize` runs any of them. It alone counts, stops, records, warns and reads numbers from the device.
+A solver is a frozen dataclass of hyperparameters with a generator `steps(objective)`, whose state is local variables; see
+`Solver`. A new one is a file and a line in the table below.
 """
 
 from __future__ import annotations
@@ -14,7 +10,29 @@ from gpulr.solvers.gd import GradientDescent
 from gpulr.solvers.lbfgs import LBFGS
 from gpulr.solvers.minimize import Look, Record, Result, Solver, minimize
 from gpulr.solvers.newton import Newton
+from gpulr.solvers.prox import FISTA, ProximalNewton
+from gpulr.solvers.sgd import SGD
 
-SOLVERS = {"gd": GradientDescent, "lbfgs": LBFGS, "newton": Newton}
+SOLVERS = {
+    "gd": GradientDescent,
+    "sgd": SGD,
+    "lbfgs": LBFGS,
+    "newton": Newton,
+    "prox-newton": ProximalNewton,
+    "fista": FISTA,
+}
 
-__all__ = ["LBFGS", "SOLVERS", "GradientDescent", "Look", "Newton", "Record", "Result", "Solver", "minimize"]
+__all__ = [
+    "FISTA",
+    "LBFGS",
+    "SGD",
+    "SOLVERS",
+    "GradientDescent",
+    "Look",
+    "Newton",
+    "ProximalNewton",
+    "Record",
+    "Result",
+    "Solver",
+    "minimize",
+]

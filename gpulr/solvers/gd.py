@@ -6,18 +6,18 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from math import isfinite
 from numbers import Real
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from array_api_compat import array_namespace
 
 from gpulr.device import Array
 from gpulr.objective import Objective, lipschitz_constant
 from gpulr.solvers.line_search import Point, line_search
-from gpulr.solvers.minimize import Look
+from gpulr.solvers.minimize import Look, Solver
 
 
 @dataclass(frozen=True)
-class GradientDescent:
+class GradientDescent(Solver):
     """p ← p − learning_rate·∇F(p).
 
     Attributes:
@@ -28,6 +28,8 @@ class GradientDescent:
     Raises:
         ValueError: another learning_rate.
     """
+
+    rises_by_mistake: ClassVar[bool] = True
 
     learning_rate: float | Literal["auto", "line-search"] = "auto"
 
@@ -62,11 +64,6 @@ class GradientDescent:
             yield Look(point.params, point.cost, gradient, _decrement(gradient))
             found = line_search(objective, point, -gradient, first_step=rate)
             point, rate = found if found is not None else (None, rate)
-
-    @property
-    def extra_steps(self) -> int:
-        """None after convergence: they would not pay."""
-        return 0
 
     def remedy(self, objective: Objective) -> str:
         """What to do about a cost that rises: the rate that cannot raise it."""

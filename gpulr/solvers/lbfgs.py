@@ -11,14 +11,14 @@ from array_api_compat import array_namespace
 from gpulr.device import Array
 from gpulr.objective import Objective
 from gpulr.solvers.line_search import Point, line_search
-from gpulr.solvers.minimize import Look
+from gpulr.solvers.minimize import Look, Solver
 
 # The margins are carried from step to step, Z + t·Z_d, and computed afresh after so many, before rounding adds up.
 REFRESH = 20
 
 
 @dataclass(frozen=True)
-class LBFGS:
+class LBFGS(Solver):
     """p ← p − t·H⁻¹∇F(p), H⁻¹ from the last `memory` pairs of steps and gradient changes.
 
     Source: Nocedal & Wright, "Numerical Optimization" (2006), algorithms 7.4 and 7.5.
@@ -63,15 +63,6 @@ class LBFGS:
             # Convexity makes sᵀy > 0 but for rounding; a pair of weight 0 has no effect below.
             pairs.append((s, y, xp.where(curvature > 0, 1 / curvature, xp.zeros_like(curvature))))
             point, gradient = new, new_gradient
-
-    @property
-    def extra_steps(self) -> int:
-        """None after convergence: they would not pay."""
-        return 0
-
-    def remedy(self, objective: Objective) -> str:
-        """What to do about weights that leave the finite numbers."""
-        return "the features are too large for the dtype; scale them or use float64"
 
 
 def _times_inverse_hessian(pairs: deque[tuple[Array, Array, Array]], g: Array) -> Array:

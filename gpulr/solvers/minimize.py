@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import time
 import warnings
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from math import inf, isfinite
 from operator import index
-from typing import Literal, Protocol
+from typing import ClassVar, Literal
 
 import numpy as np
 from array_api_compat import array_namespace
@@ -84,15 +85,29 @@ class Result:
         return self.last.iteration
 
 
-class Solver(Protocol):
-    """See `gpulr.solvers`."""
+class Solver(ABC):
+    """A way to minimize. Subclasses are frozen dataclasses of hyperparameters.
 
-    def steps(self, objective: Objective) -> Iterator[Look]: ...
+    Attributes:
+        extra_steps: steps made after convergence.
+        patience: iterations without progress after which rounding is held to forbid any.
+        rises_by_mistake: a cost that rises is worth a warning.
+    """
 
-    def remedy(self, objective: Objective) -> str: ...
+    extra_steps: ClassVar[int] = 0
+    patience: ClassVar[int] = 10
+    rises_by_mistake: ClassVar[bool] = False
 
-    @property
-    def extra_steps(self) -> int: ...
+    @abstractmethod
+    def steps(self, objective: Objective) -> Iterator[Look]:
+        """A generator that starts at `objective.start`, yields a look at each iterate, and when resumed takes a step.
+
+        It may end by itself: no step makes progress any more.
+        """
+
+    def remedy(self, objective: Objective) -> str:
+        """A clause that tells the user what to change when the cost rises or the weights leave the finite numbers."""
+        return "the features are too large for the dtype; scale them, or use float64"
 
 
 Callback = Callable[[int, Look], object]
@@ -151,7 +166,7 @@ def minimize(
             if not done and iteration % record_every != 0:
                 continue
             record = _record(look, iteration, begin, solver, objective)
-            if rise is None and history and _rises(history[-1], record, look):
+            if solver.rises_by_mistake and rise is None and history and _rises(history[-1], record, look):
                 rise = history[-1], record
             history.append(record)
             if tol is not None and _converged(record, tol):
@@ -162,7 +177,7 @@ def minimize(
             if done:
                 status = status if status == "converged" else "max_iter"
                 break
-            if tol is not None and _stalls(history, look):
+            if tol is not None and _stalls(history, look, solver.patience):
                 break
     if rise is not None:  # told after the last reading of the clock, for the advice takes some passes over X
         _warn_of_rise(*rise, solver, objective)
@@ -203,7 +218,7 @@ def _warn_of_rise(before: Record, after: Record, solver: Solver, objective: Obje
     )
 
 
-def _stalls(history: list[Record], look: Look, patience: int = 10) -> bool:
+def _stalls(history: list[Record], look: Look, patience: int) -> bool:
     """For `patience` iterations neither did the cost fall by more than its rounding nor did the decrement halve."""
     if len(history) <= patience:
         return False

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 from array_api_compat import array_namespace
@@ -12,11 +13,11 @@ from array_api_compat import array_namespace
 from gpulr.device import Array, available_memory
 from gpulr.objective import Objective
 from gpulr.solvers.line_search import Point, line_search
-from gpulr.solvers.minimize import Look
+from gpulr.solvers.minimize import Look, Solver
 
 
 @dataclass(frozen=True)
-class Newton:
+class Newton(Solver):
     """p ← p − t·(∇²F)⁻¹∇F(p).
 
     Where the Hessian is singular (dependent columns without a penalty) its pseudo-inverse takes the place of the inverse:
@@ -24,6 +25,9 @@ class Newton:
     Source: Nocedal & Wright, "Numerical Optimization" (2006), section 3.3; Boyd & Vandenberghe, "Convex Optimization"
     (2004), section 9.5, for the decrement.
     """
+
+    # Each step squares the error, so one after convergence brings all the digits there are.
+    extra_steps: ClassVar[int] = 1
 
     def steps(self, objective: Objective) -> Iterator[Look]:
         """A look at every iterate, from `objective.start` on; it ends when no step lowers the cost any more.
@@ -46,15 +50,6 @@ class Newton:
             found = line_search(objective, point, direction)
             # Fresh margins: a step costs so much more than this one read that rounding need not add up.
             point = None if found is None else Point.at(objective, found[0].params)
-
-    @property
-    def extra_steps(self) -> int:
-        """One step after convergence: each squares the error, so this one brings all the digits there are."""
-        return 1
-
-    def remedy(self, objective: Objective) -> str:
-        """What to do about weights that leave the finite numbers."""
-        return "the features are too large for the dtype; scale them or use float64"
 
 
 def hessian_bytes(n_parameters: int) -> int:

@@ -1,0 +1,174 @@
+"""l1 and elastic net: minimize F(p) + Σⱼ l1ⱼ |uⱼ|, where `objective.l1` holds the weights and the intercept has none.
+
+Proximal Newton takes the Hessian for a model of F and solves "model + l1" exactly, in few reads of X. Where the Hessian is
+too large, accelerated proximal gradient (FISTA) takes many cheap steps. Both give exact zeros.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import ClassVar
+
+from array_api_compat import array_namespace, device
+
+from gpulr.device import Array, floats
+from gpulr.objective import Objective, lipschitz_constant
+from gpulr.products import column
+from gpulr.solvers.line_search import Point
+from gpulr.solvers.minimize import Look, Solver
+from gpulr.solvers.newton import require_room_for_hessian
+
+
+@dataclass(frozen=True)
+class ProximalNewton(Solver):
+    """p ← p + t·(q − p), where q minimizes the quadratic model of F at p plus the l1 penalty.
+
+    Source: Lee, Sun & Saunders, "Proximal Newton-type methods for minimizing composite functions" (2014), algorithm 1.
+    """
+
+    # Each step squares the error, so one after convergence brings all the digits there are.
+    extra_steps: ClassVar[int] = 1
+
+    def steps(self, objective: Objective) -> Iterator[Look]:
+        """A look at every iterate, from `objective.start` on; it ends when no step lowers the cost any more.
+
+        Raises:
+            ValueError: the Hessian does not fit in memory; found out before any work.
+        """
+        require_room_for_hessian(objective)
+        xp = array_namespace(objective.start)
+        l1, regular = _weights(objective), objective.flat_directions()
+        point: Point | None = Point.at(objective, objective.start)
+        while point is not None:
+            p = point.params
+            gradient = objective.gradient(p, point.dZ)
+            target = _minimize_model(objective.hessian(point.margins) + regular, gradient, p, l1)
+            change = xp.sum(gradient * (target - p)) + xp.sum(l1 * (xp.abs(target) - xp.abs(p)))
+            cost = point.cost + _size(l1, p)
+            yield Look(p, cost, _subgradient(gradient, p, l1), -0.5 * change)
+            point = _backtrack(objective, point, target, l1, cost, change)
+
+
+@dataclass(frozen=True)
+class FISTA(Solver):
+    """Accelerated proximal gradient with adaptive restart.
+
+    Source: Beck & Teboulle, "A fast iterative shrinkage-thresholding algorithm" (2009), section 4; restart by the gradient
+    scheme of O'Donoghue & Candès, "Adaptive restart for accelerated gradient schemes" (2015), section 3.2.
+    """
+
+    patience: ClassVar[int] = 200  # it does not descend at every step
+
+    def steps(self, objective: Objective) -> Iterator[Look]:
+        """A look at every iterate, the first after one proximal step from `objective.start`."""
+        xp = array_namespace(objective.start)
+        l1, L = _weights(objective), lipschitz_constant(objective)
+        x = objective.start
+        Zx = objective.matmul(x)
+        y, Zy, momentum = x, Zx, 1.0
+        while True:
+            _, dZ = objective.at_margins(y, Zy)
+            new = _shrink(y - objective.gradient(y, dZ) / L, l1 / L)
+            Znew = objective.matmul(new)
+            cost, _ = objective.at_margins(new, Znew)
+            mapping = L * (y - new)
+            yield Look(new, cost + _size(l1, new), mapping, 2 * xp.sum(mapping**2))
+            (uphill,) = floats([xp.sum((y - new) * (new - x))])
+            following = 1.0 if uphill > 0 else 0.5 + (0.25 + momentum**2) ** 0.5
+            beta = 0.0 if uphill > 0 else (momentum - 1) / following
+            y, Zy = new + beta * (new - x), Znew + beta * (Znew - Zx)
+            x, Zx, momentum = new, Znew, following
+
+
+def _weights(objective: Objective) -> Array:
+    """The l1 weight of each entry of p, zero for the intercept: of p's shape."""
+    p = objective.start
+    xp = array_namespace(p)
+    u = p[:-1, ...] if objective.fit_intercept else p
+    weights = xp.ones_like(u) * column(objective.l1, u)
+    return xp.concat([weights, xp.zeros_like(p[-1:, ...])]) if objective.fit_intercept else weights
+
+
+def _size(l1: Array, p: Array) -> Array:
+    """Σ l1·|p| in float64."""
+    xp = array_namespace(p)
+    return xp.sum(l1 * xp.abs(p), dtype=xp.float64)
+
+
+def _shrink(q: Array, threshold: Array) -> Array:
+    """The proximal operator of threshold·|q|: towards zero by the threshold, and exactly zero within it."""
+    xp = array_namespace(q)
+    size = xp.abs(q) - threshold
+    return xp.sign(q) * xp.where(size > 0, size, xp.zeros_like(size))
+
+
+def _subgradient(g: Array, p: Array, l1: Array) -> Array:
+    """The smallest element of g + ∂(l1·|p|); zero at the minimum."""
+    xp = array_namespace(p)
+    return xp.where(p == 0, _shrink(g, l1), g + l1 * xp.sign(p))
+
+
+def _minimize_model(H: Array, g: Array, p: Array, l1: Array, max_rounds: int = 100) -> Array:
+    """argmin over q of gᵀ(q − p) + ½ (q − p)ᵀH(q − p) + Σ l1|q|, of p's shape and dtype, to the rounding of float64.
+
+    FISTA finds out which entries are zero; given these and the signs of the others, q solves a linear system. So rounds of
+    25 FISTA steps alternate with such a solution (a semismooth Newton step), until that one satisfies the optimality
+    conditions. Variables are scaled to a unit diagonal of H first.
+    """
+    xp = array_namespace(H)
+    shape, dtype = p.shape, p.dtype
+    g, p, l1 = (xp.reshape(xp.astype(a, H.dtype, copy=False), (-1,)) for a in (g, p, l1))
+    root = xp.sqrt(xp.linalg.diagonal(H))
+    root = xp.where(root > 0, root, xp.ones_like(root))
+    H, g, p, l1 = H / root[:, None] / root, g / root, p * root, l1 / root
+    bound = xp.max(xp.sum(xp.abs(H), axis=1))  # ‖H‖∞ ≥ ‖H‖₂
+    constant = g - H @ p  # the model's gradient at q is H q + constant
+    scale = xp.max(xp.abs(g)) + xp.max(l1)
+
+    def residual(q: Array) -> Array:
+        return xp.max(xp.abs(q - _shrink(q - (H @ q + constant), l1)))
+
+    best, y, momentum = p, p, 1.0
+    identity = xp.eye(H.shape[0], dtype=H.dtype, device=device(H))
+    for _ in range(max_rounds):
+        q = best
+        for _ in range(25):
+            new = _shrink(y - (H @ y + constant) / bound, l1 / bound)
+            following = 0.5 + (0.25 + momentum**2) ** 0.5
+            y = new + (momentum - 1) / following * (new - q)
+            q, momentum = new, following
+        r = q - (H @ q + constant)
+        active = xp.astype((xp.abs(r) > l1) | (l1 == 0), H.dtype)
+        system = active[:, None] * H * active + (1 - active)[:, None] * identity
+        # A touch of ridge on what is active keeps the system regular where active columns depend on each other.
+        system = system + 1e-14 * identity
+        exact = xp.linalg.solve(system, -active * (constant + l1 * xp.sign(r)))
+        at_q, at_exact, size = floats([residual(q), residual(exact), scale])
+        best = exact if at_exact < at_q else q
+        if min(at_q, at_exact) <= 1e-13 * size:
+            break
+        y, momentum = best, 1.0
+    return xp.astype(xp.reshape(best / root, shape), dtype, copy=False)
+
+
+def _backtrack(
+    objective: Objective, point: Point, target: Array, l1: Array, cost: Array, change: Array
+) -> Point | None:
+    """The first of t = 1, ½, ¼, ... with sufficient decrease, or None: the cost cannot be told to fall."""
+    before, slope = floats([cost, change])
+    if not slope < 0:
+        return None
+    rounding = 10 * float(array_namespace(target).finfo(target.dtype).eps) * abs(before)
+    d = target - point.params
+    Zd = objective.matmul(d)
+    t = 1.0
+    for _ in range(40):
+        # At t = 1 the target itself: p + (q − p) would lose its exact zeros to rounding.
+        p = target if t == 1 else point.params + t * d
+        trial = Point.at(objective, p, point.margins + t * Zd)
+        (after,) = floats([trial.cost + _size(l1, p)])
+        if after <= before + 1e-4 * t * slope + rounding:
+            return trial
+        t /= 2
+    return None
