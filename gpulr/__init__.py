@@ -2,8 +2,31 @@
 
 __version__ = "0.1.0"
 
+from typing import TYPE_CHECKING, Any
+
 from gpulr.datasets import Dataset, load_dataset
 from gpulr.model_file import Model, load_model, save_model
 from gpulr.training import Training, train
 
-__all__ = ["Dataset", "Model", "Training", "load_dataset", "load_model", "save_model", "train"]
+if TYPE_CHECKING:
+    from gpulr.estimator import LogisticRegression
+
+__all__ = [
+    "Dataset",
+    "LogisticRegression",
+    "Model",
+    "Training",
+    "load_dataset",
+    "load_model",
+    "save_model",
+    "train",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """The estimator on first use: scikit-learn takes a second to import, which the rest does not need."""
+    if name == "LogisticRegression":
+        from gpulr.estimator import LogisticRegression
+
+        return LogisticRegression
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

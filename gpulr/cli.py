@@ -9,15 +9,19 @@ from __future__ import annotations
 import functools
 import json
 import math
+import platform
 import re
 import sys
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib import metadata
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
 import click
+import numpy as np
+from rich import box
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
@@ -94,11 +98,13 @@ def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
 def data_options(function: Callable[P, R]) -> Callable[P, R]:
     """Which data, for the commands that train."""
     for option in (
-        click.option("--seed", default=0, show_default=True, help="Of the held-out split and of a random start."),
-        click.option("--image-size", type=click.IntRange(1), default=64, show_default=True,
-                     help="Pictures of a folder are resized to so many pixels a side."),
-        click.option("--test-size", type=click.FloatRange(0, 1, max_open=True), default=0.2, show_default=True,
-                     help="Held-out share, if the data are not split already."),
+        click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True,
+                     help="Of the held-out split and of a random start."),
+        # No defaults here: what is given without effect is refused.
+        click.option("--image-size", type=click.IntRange(1),
+                     help="Pictures of a folder are resized to so many pixels a side.  [default: 64]"),
+        click.option("--test-size", type=click.FloatRange(0, 1, max_open=True),
+                     help="Held-out share, for data that are not split already.  [default: 0.2]"),
         click.option("--y", "y_name", metavar="NAME", help="Name of the labels in an HDF5 or npz file."),
         click.option("--x", "x_name", metavar="NAME", help="Name of the samples in an HDF5 or npz file."),
         click.argument("data", default="digits"),
@@ -121,14 +127,22 @@ def main() -> None:
               help="auto: 1/L from the data, which cannot raise the cost.")  # fmt: skip
 @click.option("--init", type=click.Choice(["zeros", "random"]), default="zeros", show_default=True)
 @click.option("--device", "device_name", type=DeviceName(), default="auto", show_default=True)
-@click.option("--pass", "pass_name", type=click.Choice(["auto", *PASSES]), default="auto", show_default=True,
-              help="How X is read; auto avoids reading it when there are more features than samples.")  # fmt: skip
-@click.option("--dtype", type=click.Choice(["float32", "float64"]), default="float64", show_default=True)
+@click.option(
+    "--pass",
+    "pass_name",
+    type=click.Choice(["auto", *PASSES]),
+    default="auto",
+    show_default=True,
+    help="How X is read at every iteration: in for loops, or in array operations. auto: in array operations "
+    "too, or not at all, in Gram space, where it pays: more features than samples, and enough iterations.",
+)
+@click.option("--dtype", type=click.Choice(["float32", "float64"]), default="float64", show_default=True,
+              help="Of the computation; the data stay as they are stored.")  # fmt: skip
 @click.option("--record-every", type=click.IntRange(1), help="Iterations between recorded costs.  [default: 100]")
 @click.option("--output", type=click.Path(dir_okay=False, path_type=Path), help="Write the model to this file.")
 @reports
 def train(
-    data: str, x_name: str | None, y_name: str | None, test_size: float, image_size: int, seed: int,
+    data: str, x_name: str | None, y_name: str | None, test_size: float | None, image_size: int | None, seed: int,
     iterations: int, device_name: str, output: Path | None, as_json: bool, **options: Any,
 ) -> None:  # fmt: skip
     """Train on DATA: digits (the default), cats, an HDF5 or npz file, or a folder."""
@@ -156,6 +170,8 @@ def train(
 def predict(model_file: Path, inputs: tuple[Path, ...], x_name: str | None, as_json: bool) -> None:
     """Predict the class of each INPUT with MODEL: pictures, folders of pictures, HDF5 or npz files."""
     model = load_model(model_file)
+    if x_name is not None and all(path.exists() and not data_files.is_data_file(path) for path in inputs):
+        raise ValueError(f"--x {x_name} names a data set of an HDF5 or npz file, and no INPUT is one; leave it out")
     predictions = [line for path in inputs for line in _predict(model, path, x_name)]
     if as_json:
         _print_json({"model": str(model_file), "predictions": predictions})
@@ -173,7 +189,7 @@ def predict(model_file: Path, inputs: tuple[Path, ...], x_name: str | None, as_j
 @click.option("--repeats", type=click.IntRange(1), default=5, show_default=True)
 @reports
 def bench_command(
-    data: str, x_name: str | None, y_name: str | None, test_size: float, image_size: int, seed: int,
+    data: str, x_name: str | None, y_name: str | None, test_size: float | None, image_size: int | None, seed: int,
     iterations: int, repeats: int, as_json: bool,
 ) -> None:  # fmt: skip
     """Race for loops, the lesson's NumPy and gpulr, on the CPU and the GPU, training on DATA."""
@@ -189,19 +205,25 @@ def bench_command(
 @main.command()
 @reports
 def info(as_json: bool) -> None:
-    """Print versions, processor, GPUs, and why there is no GPU if there is none."""
+    """Print versions, processor, memory, GPUs, and why there is no GPU if there is none."""
+    chosen = device.choose("auto")
+    free, total = device.host_memory()
     facts: dict[str, Any] = {
         "gpulr": __version__,
+        "os": platform.platform(),
         **bench.environment(),
-        "device": device.choose("auto").name,
-        "device_reason": device.choose("auto").reason,
+        "packages": _package_versions(),
+        "memory_total": total,
+        "memory_free": free,
+        "device": chosen.name,
+        "device_reason": chosen.reason,
     }
     if as_json:
         _print_json(facts)
         return
     table = Table(show_header=False)
     for name, value in facts.items():
-        table.add_row(name, escape(_text(value)))
+        table.add_row(name.replace("_", " "), escape(_text(value, name)))
     stdout.print(table)
 
 
@@ -242,6 +264,7 @@ def _predict(model: Model, path: Path, x_name: str | None) -> list[dict[str, Any
     """The predictions for one input: a picture, the pictures of a folder, or the rows of a data file."""
     if data_files.is_data_file(path):
         X = data_files.load_features(path, x=x_name)
+        _require_stored_alike(path, X, model)
         names, rows = [str(path)] * len(X), list[int | None](range(len(X)))
         probabilities = model.predict_proba(X)
     else:
@@ -261,6 +284,34 @@ def _predict(model: Model, path: Path, x_name: str | None) -> list[dict[str, Any
         }
         for name, row, p in zip(names, rows, probabilities.tolist(), strict=True)
     ]
+
+
+def _require_stored_alike(path: Path, X: np.ndarray, model: Model) -> None:
+    """Refuse rows whose numbers would mean something else than the training data's, for example white 1 instead of 255.
+
+    Rows are accepted in the type that the training data had. So are other floats for floats and other integers for
+    integers, where their range gives the same scale; all zeros have any scale.
+    """
+    trained_on = np.dtype(model.stored_dtype)
+    if X.dtype == trained_on == np.uint8:
+        return  # whatever the scale: that of the digits is their own
+    if (X.dtype.kind == "f") != (trained_on.kind == "f"):
+        raise ValueError(
+            f"{path}: the model was trained on {trained_on} rows; given {X.dtype}: store them as at training"
+        )
+    if X.any() and data_files.scale_of(model.image_shape, X) != (model.image_shape, model.scale):
+        raise ValueError(
+            f"{path}: the model was trained on {trained_on} rows times {model.scale:.6g}; given {X.dtype} from {X.min()} "
+            f"to {X.max()}, which is another scale: store them as at training"
+        )
+
+
+def _package_versions() -> dict[str, str]:
+    """What gpulr computes and reads with, as far as it is installed, under the names that pip knows."""
+    installed = {str(part.name).lower().replace("_", "-"): part.version for part in metadata.distributions()}
+    gpu = sorted(name for name in installed if name.startswith("cupy") or name == "torch")
+    names = ("scipy", "scikit-learn", "h5py", "array-api-compat", "safetensors", "pillow", *gpu)
+    return {name: installed[name] for name in names if name in installed}
 
 
 def _print_json(value: dict[str, Any]) -> None:
@@ -288,33 +339,46 @@ def _print_training(summary: dict[str, Any]) -> None:
 
 def _print_race(record: dict[str, Any]) -> None:
     shape = f"{record['n_samples']} samples, {record['n_features']} features"
-    title = f"{record['data']}: {shape}, {record['dtype']}"
-    columns = ("", "device", "one iteration", "× loop", f"{record['iterations']} iterations", "× loop")
-    table = Table(*columns, title=escape(title), title_justify="left", caption="* extrapolated from a few iterations")
+    title = f"{record['data']}: {shape}, {record['dtype']}, training of {record['iterations']} iterations"
+    names = ("", "device", "space", "iteration", "× loop", "training", "× loop")
+    columns = [Column(name, justify="right" if place > 2 else "left", no_wrap=True) for place, name in enumerate(names)]
+    table = Table(*columns, title=escape(title), title_justify="left", box=box.SIMPLE_HEAD, padding=0)
+    notes = []
     for timing in record["results"]:
-        name, where = timing["name"], timing["device"]
+        who = f"{timing['name']} on {timing['device']}"
         if timing["unavailable"]:
-            table.add_row(name, where, "no GPU", "", "no GPU", "")
+            notes.append(timing["unavailable"])
             continue
         table.add_row(
-            name, where, f"{timing['iteration_seconds'] * 1e3:.3f} ms", f"{timing['iteration_speedup']:.1f}",
-            f"{timing['training_seconds']:.3f} s" + "*" * timing["extrapolated"], f"{timing['training_speedup']:.1f}",
+            timing["name"], timing["device"], timing["space"],
+            f"{timing['iteration_seconds'] * 1e3:.3f} ms", f"{timing['iteration_speedup']:.1f}",
+            "*" * timing["extrapolated"] + f"{timing['training_seconds']:.3f} s", f"{timing['training_speedup']:.1f}",
         )  # fmt: skip
+        if timing["transfer_seconds"] is not None:
+            notes.append(
+                f"{who}: X moves to the GPU in {timing['transfer_seconds'] * 1e3:.3f} ms, a part of the training"
+            )
+        if not timing["finite_costs"]:
+            notes.append(f"{who}: its cost is not a finite number, for its formula takes log(0)")
+    if any(timing["extrapolated"] for timing in record["results"]):
+        notes.insert(0, "* extrapolated: cut short, and the other iterations added at the time of one")
     stdout.print(table)
-    for reason in {timing["unavailable"] for timing in record["results"]} - {None}:
-        stdout.print(escape(reason), soft_wrap=True, highlight=False)
+    for note in dict.fromkeys(notes):
+        stdout.print(escape(note), soft_wrap=True, highlight=False)
 
 
 def _percent(value: float | None) -> str:
     return "no rows held out" if value is None else f"{value:.2f} %"
 
 
-def _text(value: object) -> str:
-    """A JSON value for people."""
+def _text(value: object, name: str = "") -> str:
+    """A JSON value for people: bytes, which go by the name of memory_..., in GiB."""
+    if name.startswith("memory_") and isinstance(value, int):
+        return f"{value / 2**30:.1f} GiB"
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, list):
         return "\n".join(map(_text, value)) or "none"
     if isinstance(value, dict):
-        return ", ".join(f"{key} {_text(item)}" for key, item in value.items())
+        return ", ".join(f"{key.replace('_', ' ')} {_text(item, key)}" for key, item in value.items())
     return str(value)

@@ -6,13 +6,16 @@ import os
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 PIXEL_SCALE = 1 / 255  # uint8 pixels to features in [0, 1]
+
+STORED_DTYPES = ("bool", *(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)),
+                 "float16", "float32", "float64")  # fmt: skip
 
 ACCEPTED = (
     "an HDF5 or .npz file with X and y, a folder with train_*.h5 and test_*.h5, "
@@ -31,12 +34,35 @@ _DAMAGE = (OSError, EOFError, KeyError, RuntimeError, UnicodeDecodeError, zipfil
 
 
 class Samples(NamedTuple):
-    """X (m, n), image_shape and scale as in `Dataset`, and labels (m,), numbers or strings."""
+    """X (m, n), the shape of a row that could be a picture, or None, and labels (m,), numbers or strings."""
 
     X: np.ndarray
     image_shape: tuple[int, ...] | None
-    scale: float
     labels: np.ndarray
+
+
+def scale_of(image_shape: tuple[int, ...] | None, *parts: np.ndarray) -> tuple[tuple[int, ...] | None, float]:
+    """What a stored value is multiplied with to become a feature, decided on all parts of the data together.
+
+    Pixels become features in [0, 1], so that a picture from a file means the same to a model however its training
+    data were stored: black is 0 and white is 1 for bool, 255 for uint8, and else the smallest of 1, 255 and, for
+    integers, 65535 that no value exceeds. Rows of another range are no pictures, and stay as they are.
+
+    Args:
+        image_shape: of a row that could be a picture, else None.
+        parts: arrays (m, n), all of one dtype.
+
+    Returns:
+        image_shape, or None when the rows are no pictures after all, and the scale.
+    """
+    if parts[0].dtype == np.uint8:
+        return image_shape, PIXEL_SCALE
+    if image_shape is not None:
+        low, high = min(X.min() for X in parts), max(X.max() for X in parts)
+        for white in (1, 255) if parts[0].dtype.kind == "f" else (1, 255, 65535):
+            if low >= 0 and high <= white:
+                return image_shape, 1 / white
+    return None, 1.0
 
 
 def load_features(path: str | os.PathLike[str], *, x: str | None = None) -> np.ndarray:
@@ -91,9 +117,10 @@ def opened(path: Path) -> Iterator[Mapping[str, Any]]:
     try:
         if kind == "HDF5":
             with h5py.File(path, "r") as file:
-                items: list[tuple[str, Any]] = []
-                file.visititems(lambda name, item: items.append((name, item)))
-                yield {name: item for name, item in items if isinstance(item, h5py.Dataset)}
+                links: dict[str, Any] = {}
+                file.visititems_links(links.__setitem__)
+                items = {name: _target(file, name, link) for name, link in links.items()}
+                yield {name: item for name, item in items.items() if isinstance(item, h5py.Dataset)}
         elif _is_zip(path):
             # A stream of our own: np.load given the path leaves it open when the archive is damaged.
             with path.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
@@ -104,8 +131,24 @@ def opened(path: Path) -> Iterator[Mapping[str, Any]]:
         raise OSError(f"{path} is not a readable {kind} file (truncated or another format): {error}") from error
 
 
+def _target(file: Any, name: str, link: Any) -> Any:
+    """What a link in an HDF5 file leads to; None for a soft link to nothing and for one to another file."""
+    import h5py
+
+    if isinstance(link, h5py.HardLink):
+        return file[name]
+    if isinstance(link, h5py.SoftLink):
+        with suppress(KeyError, OSError, RuntimeError):  # RuntimeError, OSError: links in a circle
+            return file[name]
+    return None
+
+
 def matches(store: Mapping[str, Any], usual: tuple[str, ...]) -> list[str]:
-    return [name for name in store if name.rpartition("/")[2].lower() in usual]
+    """The names of the data sets that have a usual name; one name a data set."""
+    names = [name for name in store if name.rpartition("/")[2].lower() in usual]
+    if isinstance(store, dict):  # HDF5: a link is a second name of a data set, no second data set
+        names = sorted({store[name]: name for name in reversed(names)}.values())
+    return names
 
 
 def _find(path: Path, store: Mapping[str, Any], role: str, name: str | None, usual: tuple[str, ...]) -> str:
@@ -144,7 +187,7 @@ def read_class_names(path: Path, store: Mapping[str, Any]) -> tuple[str, str] | 
 
 def read_samples(path: Path, store: Mapping[str, Any], x: str | None = None, y: str | None = None) -> Samples:
     """Features and their labels."""
-    X, image_shape, scale = _read_features(path, store, x)
+    X, image_shape = _read_features(path, store, x)
     y = _find(path, store, "y", y, ANY_Y)
     labels = _read(path, store, y)
     if labels.size != max(labels.shape, default=0):
@@ -159,17 +202,15 @@ def read_samples(path: Path, store: Mapping[str, Any], x: str | None = None, y: 
     if labels.dtype.kind == "f" and not np.isfinite(labels).all():
         count = np.count_nonzero(~np.isfinite(labels))
         raise ValueError(f"{path}: {y} holds {count} NaN or infinite labels; remove those rows")
-    return Samples(X, image_shape, scale, labels)
+    return Samples(X, image_shape, labels)
 
 
-def _read_features(
-    path: Path, store: Mapping[str, Any], x: str | None
-) -> tuple[np.ndarray, tuple[int, ...] | None, float]:
-    """X as (m, n), the shape of a row that is a picture, and the scale."""
+def _read_features(path: Path, store: Mapping[str, Any], x: str | None) -> tuple[np.ndarray, tuple[int, ...] | None]:
+    """X as (m, n), and the shape of a row when it is that of a picture."""
     x = _find(path, store, "x", x, ANY_X)
     X = _read(path, store, x)
     shape = X.shape
-    if X.dtype.kind not in "biu" and X.dtype not in (np.float16, np.float32, np.float64):
+    if X.dtype.name not in STORED_DTYPES:
         raise ValueError(f"{path}: {x} has type {X.dtype}; integers, booleans, float16, 32 or 64 are accepted")
     if X.ndim < 2:
         raise ValueError(f"{path}: {x} has shape {shape}; (m, n), or (m, h, w) or (m, h, w, c) images, is needed")
@@ -178,7 +219,7 @@ def _read_features(
     X = np.ascontiguousarray(X.reshape(len(X), -1))
     _check_finite(f"{path}: {x}", X)
     is_image = len(shape) == 3 or (len(shape) == 4 and shape[3] in (1, 3, 4))
-    return X, shape[1:] if is_image else None, PIXEL_SCALE if X.dtype == np.uint8 else 1.0
+    return X, shape[1:] if is_image else None
 
 
 def _check_finite(where: str, X: np.ndarray) -> None:

@@ -7,7 +7,8 @@ Every error names the file and what is wrong with it, so that nothing behind thi
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from operator import index
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,6 @@ import numpy as np
 
 from gpulr.data_files import (
     ACCEPTED,
-    PIXEL_SCALE,
     TEST_X,
     TEST_Y,
     TRAIN_X,
@@ -26,6 +26,7 @@ from gpulr.data_files import (
     opened,
     read_class_names,
     read_samples,
+    scale_of,
 )
 from gpulr.images import find_images, load_images
 
@@ -52,8 +53,9 @@ class Dataset:
         y_train, y_test: (m,) and (m_test,) int64, 0 or 1: the index into `classes`.
         classes: the names of label 0 and label 1.
         image_shape: (h, w) or (h, w, c) of a row that is a picture, else None.
-        scale: a stored value times this is a feature: 1/255 for uint8, 1/16 for the digits, else 1. Never
-            applied here: the pass folds it into w instead of widening X.
+        scale: a stored value times this is a feature: 1/16 for the digits, else see
+            `gpulr.data_files.scale_of`: 1/255 for uint8, for example. Never applied here: the pass folds it into w
+            instead of widening X.
     """
 
     name: str
@@ -71,9 +73,9 @@ def load_dataset(
     *,
     x: str | None = None,
     y: str | None = None,
-    test_size: float = 0.2,
+    test_size: float | None = None,
     seed: int = 0,
-    image_size: int = 64,
+    image_size: int | None = None,
 ) -> Dataset:
     """Two classes of samples from a known name, a file or a folder.
 
@@ -83,35 +85,43 @@ def load_dataset(
             a folder with one train_*.h5 and one test_*.h5, the layout of the cats;
             a folder with two sub-folders of images, one a class.
         x, y: names of the data sets in a single file, such as "group/X"; by default the usual ones.
-        test_size: share of each class held out for testing, 0 <= test_size < 1. A source that comes split
-            stays as it is.
-        seed: of the stratified split.
-        image_size: side in pixels to which a folder's images are stretched, in RGB.
+        test_size: share of each class held out for testing, 0 <= test_size < 1; None is 0.2. A source that comes
+            split stays as it is, and takes no test_size.
+        seed: of the stratified split, 0 <= seed < 2**32.
+        image_size: side in pixels to which a folder's images are stretched, in RGB; None is 64. Other sources take
+            none.
 
     Raises:
+        TypeError: the seed is no integer.
         FileNotFoundError: there is no such file or folder.
         OSError: a file cannot be read or fetched.
         ValueError: an argument, or what the source holds, is not as described here; the message says which.
     """
-    if not 0 <= test_size < 1:
+    if test_size is not None and not 0 <= test_size < 1:
         raise ValueError(f"test_size is {test_size}: give a share of the samples, 0 <= test_size < 1")
+    if not 0 <= index(seed) < 2**32:
+        raise ValueError(f"seed is {seed}: give an integer, 0 <= seed < 2**32")
     path = None if source in KNOWN else _existing(source)
     if (x is not None or y is not None) and (path is None or path.is_dir()):
         raise ValueError(f"{source}: x and y name data sets of a single HDF5 or .npz file; leave them out here")
+    train, test = ([] if path is None else sorted(path.glob(f"{part}_*.h5")) for part in ("train", "test"))
+    if image_size is not None and (path is None or path.is_file() or train or test):
+        raise ValueError(f"{source}: image_size={image_size} is for a folder of images only; leave it out here")
 
     if source == "digits":
         return _digits(test_size, seed)
     if path is None:
+        _refuse_test_size("cats", test_size)
         folder = _cats_folder()
         return _from_two_files("cats", *(folder / file for file in CATS_SHA256))
     if path.is_file():
         return _from_file(path, x, y, test_size, seed)
-    train, test = sorted(path.glob("train_*.h5")), sorted(path.glob("test_*.h5"))
     if len(train) == len(test) == 1:
+        _refuse_test_size(path, test_size)
         return _from_two_files(path.resolve().name, train[0], test[0])
     if train or test:
         raise ValueError(f"{path} holds {len(train)} train_*.h5 and {len(test)} test_*.h5 files; one each is needed")
-    return _from_image_folder(path, image_size, test_size, seed)
+    return _from_image_folder(path, 64 if image_size is None else image_size, test_size, seed)
 
 
 def known_datasets() -> list[dict[str, Any]]:
@@ -132,20 +142,22 @@ def known_datasets() -> list[dict[str, Any]]:
 # Sources: each gathers samples; the functions further below check them and make the data set.
 
 
-def _digits(test_size: float, seed: int) -> Dataset:
+def _digits(test_size: float | None, seed: int) -> Dataset:
     from sklearn.datasets import load_digits
 
     images, digit = load_digits(return_X_y=True)
     chosen = (digit == 3) | (digit == 8)
     X = images[chosen].astype(np.uint8)  # scikit-learn hands out the integers 0 to 16 as float64
-    return _split("digits", "digits", Samples(X, (8, 8), 1 / 16, digit[chosen]), None, test_size, seed)
+    data = _split("digits", "digits", Samples(X, (8, 8), digit[chosen]), None, test_size, seed)
+    return replace(data, scale=1 / 16)
 
 
-def _from_file(path: Path, x: str | None, y: str | None, test_size: float, seed: int) -> Dataset:
+def _from_file(path: Path, x: str | None, y: str | None, test_size: float | None, seed: int) -> Dataset:
     with opened(path) as store:
         names = read_class_names(path, store)
         parts = [matches(store, usual) for usual in (TRAIN_X, TRAIN_Y, TEST_X, TEST_Y)]
         if x is None and y is None and all(len(part) == 1 for part in parts):
+            _refuse_test_size(path, test_size)
             (train_x,), (train_y,), (test_x,), (test_y,) = parts
             train = read_samples(path, store, train_x, train_y)
             test = read_samples(path, store, test_x, test_y)
@@ -163,7 +175,7 @@ def _from_two_files(name: str, train_path: Path, test_path: Path) -> Dataset:
     return _join(name, train_path.parent, parts[0], parts[1], names)
 
 
-def _from_image_folder(path: Path, image_size: int, test_size: float, seed: int) -> Dataset:
+def _from_image_folder(path: Path, image_size: int, test_size: float | None, seed: int) -> Dataset:
     folders = [folder for folder in path.iterdir() if folder.is_dir() and not folder.name.startswith(".")]
     if len(folders) != 2:
         raise ValueError(f"{path} is a folder with {len(folders)} sub-folders; accepted is {ACCEPTED}")
@@ -171,7 +183,7 @@ def _from_image_folder(path: Path, image_size: int, test_size: float, seed: int)
     shape = (image_size, image_size, 3)
     X = load_images(images, shape).reshape(len(images), -1)
     labels = np.array([image.parent.name for image in images])
-    return _split(path.resolve().name, path, Samples(X, shape, PIXEL_SCALE, labels), None, test_size, seed)
+    return _split(path.resolve().name, path, Samples(X, shape, labels), None, test_size, seed)
 
 
 def _cats_location() -> Path:
@@ -219,6 +231,13 @@ def _existing(source: str | os.PathLike[str]) -> Path:
 # From samples to a data set.
 
 
+def _refuse_test_size(where: Path | str, test_size: float | None) -> None:
+    if test_size is not None:
+        raise ValueError(
+            f"{where} comes split into a training and a test part, so test_size={test_size} has no effect; leave it out"
+        )
+
+
 def _encode(where: Path | str, labels: np.ndarray, names: tuple[str, str] | None) -> tuple[np.ndarray, tuple[str, str]]:
     """Labels of two distinct values as int64 0 and 1, in sorted order, and what to call these.
 
@@ -237,20 +256,22 @@ def _encode(where: Path | str, labels: np.ndarray, names: tuple[str, str] | None
         )
     low, high = values.tolist()
     classes = names if names is not None and (low, high) == (0, 1) else (label_text(low), label_text(high))
+    if classes[0] == classes[1]:
+        raise ValueError(f"{where}: list_classes calls both classes {classes[0]!r}; give them two different names")
     return codes.astype(np.int64, copy=False), classes
 
 
 def _join(name: str, where: Path, train: Samples, test: Samples, names: tuple[str, str] | None) -> Dataset:
     """The data set of a source that comes split."""
     kinds = [f"{part.X.shape[1]} {part.X.dtype} features, images {part.image_shape}" for part in (train, test)]
-    if kinds[0] != kinds[1]:  # the type matters too: it decides the scale
+    if kinds[0] != kinds[1]:  # the type matters too: one scale serves both parts
         raise ValueError(f"{where}: train and test differ: {kinds[0]} against {kinds[1]}")
     # Together, so that a test part of one class only is labelled as the training part is.
     codes, classes = _encode(where, np.concatenate([train.labels, test.labels]), names)
     y_train, y_test = np.split(codes, [len(train.labels)])
     if len(np.unique(y_train)) < 2:
         raise ValueError(f"{where}: every training label is {classes[y_train[0]]}; both classes are needed")
-    return Dataset(name, train.X, y_train, test.X, y_test, classes, train.image_shape, train.scale)
+    return Dataset(name, train.X, y_train, test.X, y_test, classes, *scale_of(train.image_shape, train.X, test.X))
 
 
 def _split(
@@ -258,14 +279,16 @@ def _split(
     where: Path | str,
     samples: Samples,
     names: tuple[str, str] | None,
-    test_size: float,
+    test_size: float | None,
     seed: int,
 ) -> Dataset:
-    """The data set that holds out `test_size` of each class."""
+    """The data set that holds out `test_size` of each class, a fifth when it is None."""
     from sklearn.model_selection import train_test_split
 
-    X, image_shape, scale, labels = samples
+    X, image_shape, labels = samples
     y, classes = _encode(where, labels, names)
+    image_shape, scale = scale_of(image_shape, X)
+    test_size = 0.2 if test_size is None else test_size
     if test_size == 0:
         return Dataset(name, X, y, X[:0], y[:0], classes, image_shape, scale)
     try:

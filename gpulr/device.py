@@ -17,7 +17,11 @@ from array_api_compat import array_namespace, device, is_cupy_array, is_numpy_ar
 # An array of any array-API namespace. There is no common static type for these yet.
 Array: TypeAlias = Any
 
-INSTALL_HINT = "install it with: pip install 'gpulr[cuda12]' (CUDA 12 driver) or pip install 'gpulr[cuda13]' (CUDA 13)"
+# The packages themselves: unlike gpulr's extras, every index has them, whatever gpulr was installed from.
+INSTALL_HINT = (
+    "install it with: pip install 'cupy-cuda12x[ctk]' (CUDA 12 driver) or pip install 'cupy-cuda13x[ctk]' (CUDA 13), "
+    "which is what the extras gpulr[cuda12] and gpulr[cuda13] bring"
+)
 
 LOOK_FOR_GPU = "see that nvidia-smi lists a GPU and that CUDA_VISIBLE_DEVICES does not hide it"
 
@@ -29,17 +33,19 @@ class Device:
     """Where to compute.
 
     Attributes:
-        name: "cpu" or "cuda:N".
+        name: "cpu" or "cuda:N", or what another library calls its device.
         reason: why it was chosen, a clause for the user to read.
+        library: whose arrays live there; only CuPy has to be told which device is current.
     """
 
     name: str
     reason: str
+    library: str = "cupy"
 
     @property
     def index(self) -> int | None:
-        """The CUDA ordinal N, None for the CPU."""
-        return None if self.name == "cpu" else int(self.name.partition(":")[2])
+        """CuPy's ordinal N, None for the CPU and for other libraries."""
+        return int(self.name.removeprefix("cuda:")) if self.library == "cupy" and self.name != "cpu" else None
 
     def current(self) -> AbstractContextManager[object]:
         """`with device.current():` makes a GPU the one that CuPy allocates and launches on. All work must be inside."""

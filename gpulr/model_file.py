@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from gpulr.data_files import STORED_DTYPES
 from gpulr.device import Array
 from gpulr.links import sigmoid
 from gpulr.rows import matmul
@@ -30,6 +31,7 @@ class Model:
         classes: names of class 0 and class 1.
         image_shape: (height, width) or (height, width, channels) when a sample is an image, else None.
         scale: what a stored value of the training data was multiplied with to become a feature (1/255 for pixels).
+        stored_dtype: NumPy's name of the type in which the training data were stored, such as "uint8".
         threshold: class 1 is predicted where its probability is above this.
         training: summary of the training, for people to read (JSON values).
     """
@@ -39,6 +41,7 @@ class Model:
     classes: tuple[str, str]
     image_shape: tuple[int, ...] | None = None
     scale: float = 1.0
+    stored_dtype: str = "float64"
     threshold: float = 0.5
     training: dict[str, Any] = field(default_factory=dict)
 
@@ -52,12 +55,22 @@ class Model:
             raise ValueError("w and b must be finite")
         if len(self.classes) != 2 or not all(isinstance(name, str) for name in self.classes):
             raise ValueError(f"classes must be two names, not {self.classes!r}")
+        if self.classes[0] == self.classes[1]:
+            raise ValueError(f"classes must be two different names, not {self.classes!r}")
         if self.image_shape is not None and not _is_shape_of(self.image_shape, self.w.size):
             raise ValueError(f"image_shape={self.image_shape!r} is not the shape of {self.w.size} features")
         if not (_is_number(self.scale) and self.scale > 0):
             raise ValueError(f"scale={self.scale!r} must be a positive number")
+        if self.stored_dtype not in STORED_DTYPES:
+            raise ValueError(f"stored_dtype={self.stored_dtype!r} must be one of {', '.join(STORED_DTYPES)}")
         if not (_is_number(self.threshold) and 0 < self.threshold < 1):
             raise ValueError(f"threshold={self.threshold!r} must be between 0 and 1")
+        try:
+            json.dumps(self.training)  # now, and not only when hours of training are to be saved
+        except (TypeError, ValueError, RecursionError) as error:
+            raise ValueError(
+                f"training must be JSON values (str, int, float, bool, None, list, dict): {error}"
+            ) from error
 
     def predict_proba(self, X: Array, *, scale: float | None = None) -> np.ndarray:
         """Probability of class 1, σ(wᵀx + b), of each row.
@@ -100,6 +113,7 @@ def save_model(model: Model, path: str | os.PathLike[str]) -> None:
         "classes": json.dumps(model.classes),
         "image_shape": json.dumps(model.image_shape),
         "scale": json.dumps(model.scale),
+        "stored_dtype": json.dumps(model.stored_dtype),
         "threshold": json.dumps(model.threshold),
         "training": json.dumps(model.training),
     }
@@ -132,13 +146,24 @@ def load_model(path: str | os.PathLike[str]) -> Model:
     try:
         with safe_open(path, framework="numpy") as file:
             metadata = file.metadata() or {}
-            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+            arrays = {name: _tensor(file, name) for name in file.keys()}  # noqa: SIM118 (not a dict)
     except SafetensorError as error:
         raise ValueError(f"{path}: not a gpulr model file, or damaged ({error})") from error
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
     try:
         return _model(metadata, arrays)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
+
+
+def _tensor(file: Any, name: str) -> np.ndarray:
+    """Asked for its type first: NumPy lacks some that a file may hold, bfloat16 for one."""
+    dtype = file.get_slice(name).get_dtype()
+    if dtype not in ("F32", "F64"):
+        raise ValueError(f"{name} must be in float32 or float64, not {dtype}")
+    tensor: np.ndarray = file.get_tensor(name)
+    return tensor
 
 
 def _model(metadata: dict[str, str], arrays: dict[str, np.ndarray]) -> Model:
@@ -149,15 +174,20 @@ def _model(metadata: dict[str, str], arrays: dict[str, np.ndarray]) -> Model:
             f"model file version {metadata.get('version')}; this gpulr reads version {VERSION}: use the gpulr that "
             "wrote it, or train again"
         )
-    expected = {"format", "version", "classes", "image_shape", "scale", "threshold", "training"}
+    expected = {"format", "version", "classes", "image_shape", "scale", "stored_dtype", "threshold", "training"}
     if set(metadata) != expected or set(arrays) != {"w", "b"}:
         different = (set(metadata) ^ expected) | (set(arrays) ^ {"w", "b"})
         raise ValueError(f"missing or unknown fields: {', '.join(sorted(different))}")
     fields = {name: _json(name, metadata[name]) for name in expected - {"format", "version"}}
-    types: dict[str, tuple[type, ...]] = {"classes": (list,), "image_shape": (list, type(None)), "training": (dict,)}
+    types: dict[str, tuple[type, ...]] = {
+        "classes": (list,),
+        "image_shape": (list, type(None)),
+        "stored_dtype": (str,),
+        "training": (dict,),
+    }
     for name, accepted in types.items():
         if not isinstance(fields[name], accepted):
-            raise ValueError(f"{name} has a wrong type: {metadata[name]}")
+            raise ValueError(f"{name} has a wrong type: {metadata[name][:60]}")
     fields["classes"] = tuple(fields["classes"])
     if fields["image_shape"] is not None:
         fields["image_shape"] = tuple(fields["image_shape"])
@@ -167,16 +197,21 @@ def _model(metadata: dict[str, str], arrays: dict[str, np.ndarray]) -> Model:
 def _json(name: str, text: str) -> Any:
     try:
         return json.loads(text)
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{name} is not JSON: {text!r}") from error
+    except (ValueError, RecursionError) as error:  # nested too deep, or a number of thousands of digits
+        raise ValueError(f"{name} is not JSON that can be read: {text[:60]!r} ({error})") from error
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return False
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # an integer beyond the largest float
+        return False
 
 
 def _is_shape_of(shape: tuple[object, ...], size: int) -> bool:
-    dims = [dim for dim in shape if isinstance(dim, int) and dim > 0]
+    dims = [dim for dim in shape if type(dim) is int and dim > 0]  # True is an int too, but no size
     return len(dims) == len(shape) and len(shape) in (2, 3) and math.prod(dims) == size
 
 

@@ -154,7 +154,8 @@ def fit(
         "final_cost": result.cost,
         "seconds": seconds,
     }
-    return Training(Model(w, b, dataset.classes, dataset.image_shape, dataset.scale), result, place, summary)
+    model = Model(w, b, dataset.classes, dataset.image_shape, dataset.scale, dataset.X_train.dtype.name)
+    return Training(model, result, place, summary)
 
 
 def _choose(device: str, pass_name: str) -> devices.Device:

@@ -19,7 +19,8 @@ LAYERS = [
     ["rows"],
     ["objective"],
     ["solvers", "model_file"],
-    ["training", "lesson"],
+    ["training", "lesson", "inputs"],
+    ["estimator"],
     ["bench"],
     ["cli"],
 ]

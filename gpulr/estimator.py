@@ -1,0 +1,507 @@
+"""LogisticRegression with scikit-learn's face, conventions and objective, on any array and device.
+
+    C Σᵢ sᵢ·cost(zᵢ, yᵢ) + (1 − l1_ratio)/2 ‖w‖² + l1_ratio ‖w‖₁
+
+This module validates, translates to the variables of `gpulr.objective` and back, and chooses the solver; it computes
+nothing itself.
+"""
+
+from __future__ import annotations
+
+import math
+import numbers
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+from array_api_compat import array_namespace, is_numpy_array
+from array_api_compat import device as device_of
+from sklearn.base import BaseEstimator
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import LogisticRegression as SklearnLogisticRegression
+from sklearn.linear_model._base import LinearClassifierMixin, SparseCoefMixin
+from sklearn.metrics import accuracy_score
+from sklearn.utils import Tags
+from sklearn.utils.class_weight import compute_class_weight
+from sklearn.utils.validation import check_is_fitted
+
+from gpulr import links
+from gpulr.device import Array, Device, available_memory, current_device_of, to_host
+from gpulr.inputs import Labels, check_features, check_labels, check_sample_weight, is_sparse, put_rows, rows_of
+from gpulr.objective import Objective
+from gpulr.rows import Rotation, Rows, rotate
+from gpulr.solvers import SGD, SOLVERS, GradientDescent, Result, Solver, minimize
+from gpulr.solvers.newton import hessian_bytes
+
+SMOOTH = ("gd", "sgd", "lbfgs", "newton")
+NON_SMOOTH = ("prox-newton", "fista")
+
+
+class LogisticRegression(LinearClassifierMixin, SparseCoefMixin, BaseEstimator):  # type: ignore[misc]
+    """Logistic regression of two classes, or of more by softmax, with ridge, l1 or elastic-net penalty or none.
+
+    Parameters
+    ----------
+    C : float, default=1.0
+        Inverse of the strength of the penalty, > 0; `np.inf` for none.
+    l1_ratio : float, default=0.0
+        Share of the l1 penalty, 0 (ridge) to 1 (lasso).
+    tol : float, default=1e-4
+        Stop when the largest entry of the gradient of the mean objective, taken in standardized features, is at most `tol`,
+        and the expected distance of the objective to its minimum at most (tol/100)² of it. So a fit that says it converged
+        has four to six correct digits whatever the units of the features are; a smaller `tol` gives more.
+    fit_intercept : bool, default=True
+        Whether there is an intercept. It is never penalized.
+    class_weight : dict, "balanced" or None, default=None
+        Factors of the sample weights by class.
+    random_state : int or None, default=None
+        Seed of the shuffling of `sgd`; None is 0.
+    solver : str or gpulr.solvers.Solver, default="auto"
+        For ridge and no penalty "gd", "sgd", "lbfgs" or "newton"; with l1 "prox-newton" or "fista"; or one of these solvers
+        with hyperparameters of your own, such as `gpulr.solvers.SGD(batch_size=64)`. "auto" takes, for N parameters,
+
+        - with l1: prox-newton up to N = 1000, fista above or when the Hessian would not fit in memory;
+        - otherwise: newton up to N = 200, lbfgs above. N is counted in Gram space where that is used.
+
+        With more features than samples and a ridge penalty, all but sgd work in Gram space (`gpulr.rows.rotated`) if the
+        matrix of m × m numbers fits in memory, and the result is confirmed on X itself.
+    max_iter : int, default=100
+        Largest number of iterations; of epochs for sgd.
+    verbose : int, default=0
+        1 or more prints a line an iteration.
+    warm_start : bool, default=False
+        Start from the last solution.
+    device : str, default="auto"
+        "auto", "cpu", "cuda" or "cuda:N" for arrays in host memory; X is then moved once, in its own dtype, and the fitted
+        attributes come back to the host. Arrays that are on a device already stay there, and "auto" must be given.
+    dtype : "float32", "float64" or None, default=None
+        Of the computation. None: float32 for float32, float16, bool and integers of up to 16 bits, which it holds exactly;
+        float64 for the others.
+    standardize : bool, default=False
+        Penalize the weights that the features would have at unit variance. `coef_` is for the features as they are.
+    callback : callable or None, default=None
+        Called as callback(iteration, look) at every iterate; see `gpulr.solvers.minimize`.
+
+    Attributes
+    ----------
+    classes_ : (k,) the labels, sorted.
+    coef_ : (1, n) for two classes, (k, n) for more.
+    intercept_ : (1,) or (k,); zeros when `fit_intercept=False`.
+    n_iter_ : (1,) int32, iterations made.
+    n_features_in_, feature_names_in_ : as in scikit-learn.
+    history_ : list of dict, one an iterate: iteration, objective, gradient_norm, seconds, passes (reads of X so far);
+        the last has `status` too: "converged", "max_iter", or "precision" (rounding forbade further progress).
+    objective_ : float, the objective above at the solution.
+    solver_ : str, the solver that was used; it begins with "gram-" in Gram space.
+    device_ : str, where it ran.
+
+    Notes
+    -----
+    Features are scaled and centred internally by folding both into the weights, which changes neither X nor the objective.
+    """
+
+    def __init__(
+        self,
+        *,
+        C: float = 1.0,
+        l1_ratio: float = 0.0,
+        tol: float = 1e-4,
+        fit_intercept: bool = True,
+        class_weight: dict[Any, float] | Literal["balanced"] | None = None,
+        random_state: int | None = None,
+        solver: str | Solver = "auto",
+        max_iter: int = 100,
+        verbose: int = 0,
+        warm_start: bool = False,
+        device: str = "auto",
+        dtype: Literal["float32", "float64"] | None = None,
+        standardize: bool = False,
+        callback: Callable[[int, Any], object] | None = None,
+    ) -> None:
+        self.C = C
+        self.l1_ratio = l1_ratio
+        self.tol = tol
+        self.fit_intercept = fit_intercept
+        self.class_weight = class_weight
+        self.random_state = random_state
+        self.solver = solver
+        self.max_iter = max_iter
+        self.verbose = verbose
+        self.warm_start = warm_start
+        self.device = device
+        self.dtype = dtype
+        self.standardize = standardize
+        self.callback = callback
+
+    def fit(self, X: Array, y: Array, sample_weight: Array | None = None) -> LogisticRegression:
+        """Fit to samples.
+
+        Args:
+            X: (m, n) dense array, frame or CSR matrix, of any real dtype, finite.
+            y: (m,) labels of any type that sorts, at least two different ones.
+            sample_weight: (m,) ≥ 0, not all zero; None for all ones.
+
+        Returns:
+            self.
+
+        Warns:
+            ConvergenceWarning: the tolerance was not reached; says what to change.
+
+        Raises:
+            ValueError, TypeError: a parameter or input is not as described; the message says which and what is accepted.
+            RuntimeError: a GPU was asked for and there is none.
+        """
+        self._check_parameters()
+        X, place = check_features(self, X, self.device, reset=True)
+        labels = check_labels(y, X)
+        s = self._sample_weight(sample_weight, labels)
+        with place.current():
+            rows = put_rows(X, labels, s, place, self.dtype)
+            problem = self._problem(rows, len(labels.classes))
+            result, objective = self._minimize(problem)
+            self._set_solution(problem, result, objective, X, labels, place)
+        return self
+
+    def partial_fit(
+        self, X: Array, y: Array, classes: Array | None = None, sample_weight: Array | None = None
+    ) -> LogisticRegression:
+        """One epoch of `sgd` on these samples, from the last solution on; for data that come in portions.
+
+        Args:
+            X, sample_weight: see `fit`.
+            y: (m,) labels, all among the classes.
+            classes: all labels that will ever come; needed at the first call, not allowed to change after.
+
+        Returns:
+            self.
+
+        Raises:
+            ValueError: no or other classes, an l1 penalty, or another solver than "auto", "sgd" or an `SGD`.
+        """
+        self._check_parameters()
+        solver = SGD(seed=self._seed()) if isinstance(self.solver, str) else self.solver
+        if self.solver not in ("auto", "sgd") and not isinstance(self.solver, SGD):
+            raise ValueError(f"partial_fit needs solver 'auto', 'sgd' or an SGD; given: {self.solver!r}")
+        if self._l1() > 0:
+            raise ValueError("partial_fit does not support an l1 penalty: use l1_ratio=0")
+        first = not hasattr(self, "classes_")
+        if first and classes is None:
+            raise ValueError("the first call of partial_fit needs classes, all the labels that will ever come")
+        known = (
+            np.unique(to_host(classes if is_array(classes) else np.asarray(classes))) if classes is not None else None
+        )
+        if not first and known is not None and not np.array_equal(known, to_host(self.classes_)):
+            raise ValueError(f"classes must stay {to_host(self.classes_)}; given: {known}")
+        X, place = check_features(self, X, self.device, reset=first)
+        labels = check_labels(y, X, classes=known if first else to_host(self.classes_))
+        s = self._sample_weight(sample_weight, labels)
+        with place.current():
+            rows = put_rows(X, labels, s, place, self.dtype)
+            problem = self._problem(rows, len(labels.classes), start=not first, precondition=False)
+            problem = replace(problem, solver=solver, name="sgd", rotation=None)
+            result = minimize(problem.objective, solver, max_iter=1)
+            self._set_solution(problem, result, problem.objective, X, labels, place)
+        return self
+
+    def decision_function(self, X: Array) -> Array:
+        """The margins X coef_ᵀ + intercept_: (m,) for two classes, (m, k) for more."""
+        check_is_fitted(self)
+        X, _ = check_features(self, X, self.device, reset=False)
+        if is_sparse(self.coef_):  # after `sparsify`
+            scores = (X @ self.coef_.T).toarray() if is_sparse(X) else X @ self.coef_.T
+            return scores[:, 0] + self.intercept_ if scores.shape[1] == 1 else scores + self.intercept_
+        with current_device_of(self.coef_):
+            W = self.coef_[0, :] if self.coef_.shape[0] == 1 else self.coef_.T
+            b = self.intercept_[0] if self.coef_.shape[0] == 1 else self.intercept_
+            return rows_of(X, W[..., 0] * 0 if W.ndim > 1 else W).matmul(W) + b
+
+    def predict(self, X: Array) -> Array:
+        """The most probable class of each sample: (m,) labels of the type they were given in."""
+        Z = self.decision_function(X)
+        xp = array_namespace(Z)
+        codes = xp.astype(Z > 0, xp.int64) if Z.ndim == 1 else xp.argmax(Z, axis=1)
+        labels = to_host(self.classes_)[to_host(codes)]
+        # Labels that are numbers come in the library of the samples; it need not have strings.
+        return (
+            labels if is_numpy_array(Z) or labels.dtype.kind not in "biuf" else xp.asarray(labels, device=device_of(Z))
+        )
+
+    def score(self, X: Array, y: Array, sample_weight: Array | None = None) -> float:
+        """Accuracy on (X, y): the share, by weight, of samples that are predicted right."""
+        arrays = (y, self.predict(X), sample_weight)
+        y, predicted, s = (to_host(a) if is_array(a) else a for a in arrays)
+        return float(accuracy_score(y, predicted, sample_weight=s))
+
+    def predict_proba(self, X: Array) -> Array:
+        """The probability of each class: (m, k)."""
+        return self._probabilities(X, links.sigmoid, links.softmax)
+
+    def predict_log_proba(self, X: Array) -> Array:
+        """The logarithm of the probability of each class: (m, k), finite for finite margins."""
+        return self._probabilities(X, links.log_sigmoid, links.log_softmax)
+
+    def to_sklearn(self) -> SklearnLogisticRegression:
+        """A fitted scikit-learn LogisticRegression with the same coefficients, in host memory."""
+        check_is_fitted(self)
+        l1 = self._l1() > 0
+        twin = SklearnLogisticRegression(
+            C=self.C, l1_ratio=self.l1_ratio, tol=self.tol, fit_intercept=self.fit_intercept,
+            class_weight=self.class_weight, random_state=self.random_state, solver="saga" if l1 else "lbfgs",
+            max_iter=self.max_iter, verbose=self.verbose, warm_start=self.warm_start,
+        )  # fmt: skip
+        for name in ("coef_", "intercept_", "classes_", "n_iter_"):
+            value = getattr(self, name)
+            setattr(twin, name, value if is_sparse(value) else to_host(value).copy())
+        for name in ("n_features_in_", "feature_names_in_"):
+            if hasattr(self, name):
+                setattr(twin, name, getattr(self, name))
+        return twin
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        tags.array_api_support = True
+        return tags
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Fitted attributes as NumPy, so that a pickle made on a GPU loads without CuPy."""
+        state: dict[str, Any] = super().__getstate__()
+        return {name: to_host(value) if is_array(value) else value for name, value in state.items()}
+
+    def _probabilities(self, X: Array, two: Callable[[Array], Array], many: Callable[[Array], Array]) -> Array:
+        Z = self.decision_function(X)
+        xp = array_namespace(Z)
+        return many(Z) if Z.ndim == 2 else xp.stack([two(-Z), two(Z)], axis=1)
+
+    def _check_parameters(self) -> None:
+        """Refuse what cannot be, before any work."""
+        for name, holds, accepted in (
+            ("C", _is_real(self.C) and self.C > 0, "a number > 0, or np.inf for no penalty"),
+            ("l1_ratio", _is_real(self.l1_ratio) and 0 <= self.l1_ratio <= 1, "a number from 0 (ridge) to 1 (l1)"),
+            ("tol", _is_real(self.tol) and 0 <= self.tol < math.inf, "a number ≥ 0"),
+            ("max_iter", _is_integer(self.max_iter) and self.max_iter >= 0, "an integer ≥ 0"),
+            ("verbose", _is_integer(self.verbose) or isinstance(self.verbose, bool), "an integer"),
+            ("dtype", self.dtype in (None, "float32", "float64"), "None, 'float32' or 'float64'"),
+            ("callback", self.callback is None or callable(self.callback), "None or a callable"),
+        ):
+            if not holds:
+                raise ValueError(f"{name}={getattr(self, name)!r}: use {accepted}")
+        seeds = numbers.Integral, np.random.RandomState, type(None)
+        if not isinstance(self.random_state, seeds) or isinstance(self.random_state, bool):
+            raise ValueError(f"random_state={self.random_state!r}: use None, an integer or a RandomState")
+        accepted_names = NON_SMOOTH if self._l1() > 0 else SMOOTH
+        kind = "l1 or elastic-net penalty" if self._l1() > 0 else "ridge penalty or none"
+        if isinstance(self.solver, str):
+            named = self.solver in ("auto", *accepted_names)
+        else:
+            named = isinstance(self.solver, tuple(SOLVERS[name] for name in accepted_names))
+        if not named:
+            raise ValueError(
+                f"solver={self.solver!r} does not support this {kind} (C={self.C}, l1_ratio={self.l1_ratio}): "
+                f"use 'auto' or one of {', '.join(accepted_names)}"
+            )
+
+    def _l1(self) -> float:
+        """Weight of the l1 penalty in the objective divided by C."""
+        return 0.0 if math.inf == self.C else float(self.l1_ratio / self.C)
+
+    def _seed(self) -> int:
+        if self.random_state is None:
+            return 0
+        if isinstance(self.random_state, np.random.RandomState):
+            return int(self.random_state.randint(2**31))
+        return int(self.random_state)
+
+    def _sample_weight(self, sample_weight: Array | None, labels: Labels) -> np.ndarray | None:
+        """(m,) float64 weights that include those of the classes; None when all are one."""
+        s = check_sample_weight(sample_weight, len(labels.codes))
+        if self.class_weight is None:
+            return s
+        names = labels.classes
+        factors = compute_class_weight(self.class_weight, classes=names, y=names[labels.codes], sample_weight=s)
+        of_each: np.ndarray = factors[labels.codes]
+        return of_each if s is None else s * of_each
+
+    def _problem(self, rows: Rows, k: int, *, start: bool | None = None, precondition: bool = True) -> Problem:
+        """The objective in variables that suit it, and the solver."""
+        n = self.n_features_in_
+        m = rows.y.shape[0]
+        w, b = self._start(rows.y, n, k, warm=self.warm_start if start is None else start)
+        can_rotate = n > m and self._l1() == 0 and not self.standardize and self.solver != "sgd"
+        can_rotate = can_rotate and not isinstance(self.solver, SGD) and precondition
+        rotation = rotate(rows) if can_rotate and 4 * 8 * m**2 < available_memory(rows.y) else None
+        if rotation is not None:
+            rows, w = rotation.rows, rotation.forward(w)
+        objective = self._objective(rows, w, b, precondition)
+        name, solver = self._choose_solver(objective)
+        return Problem(objective, solver, name if rotation is None else f"gram-{name}", rotation)
+
+    def _start(self, like: Array, n: int, k: int, warm: bool) -> tuple[Array, Array]:
+        """w (n,) or (n, k) and b () or (k,) to start from: zeros, or the last solution."""
+        xp, place = array_namespace(like), device_of(like)
+        outputs = () if k == 2 else (k,)
+        if not (warm and hasattr(self, "coef_")):
+            return (
+                xp.zeros((n, *outputs), dtype=like.dtype, device=place),
+                xp.zeros(outputs, dtype=like.dtype, device=place),
+            )
+        coef = self.coef_.toarray() if is_sparse(self.coef_) else to_host(self.coef_)
+        if coef.shape != (1 if k == 2 else k, n):
+            raise ValueError(f"warm_start: the last solution has shape {coef.shape}, these data need {(*outputs, n)}")
+        w, b = (coef[0], to_host(self.intercept_)[0]) if k == 2 else (coef.T, to_host(self.intercept_))
+        return tuple(xp.asarray(np.ascontiguousarray(a), dtype=like.dtype, device=place) for a in (w, b))
+
+    def _objective(self, rows: Rows, w: Array, b: Array, precondition: bool) -> Objective:
+        """F in standardized variables: unit variance of the feature plus the curvature of its penalty, zero mean."""
+        xp, dtype = array_namespace(rows.y), rows.y.dtype
+        strength = 0.0 if math.inf == self.C else 1 / (self.C * rows.total_weight)
+        l1, ridge = strength * self.l1_ratio, strength * (1 - self.l1_ratio)
+        mean, spread = rows.moments()
+        penalized = spread if self.standardize else xp.ones_like(spread)
+        if not precondition:
+            mean, size = mean * 0, xp.ones_like(spread)
+        else:
+            # σ' ≤ ¼, so the Hessian's diagonal is about σ²/4 + ridge; its root makes all features alike to a solver.
+            size = xp.sqrt((spread**2 if self.fit_intercept else spread**2 + mean**2) + 4 * ridge * penalized**2)
+        # A constant column without a penalty has neither; it stays out of the way with any scale.
+        scale = 1 / xp.where(size > 0, size, xp.ones_like(size))
+        shift = mean if self.fit_intercept else None
+        wide = (xp.astype(part, xp.float64, copy=False) for part in (w, b))
+        u, c = next(wide), next(wide)
+        u = u / (scale if u.ndim == 1 else scale[:, None])
+        start = u
+        if self.fit_intercept:
+            c = c + shift @ xp.astype(w, xp.float64, copy=False)
+            start = xp.concat([u, c[None, ...]])
+        start, scale, ridge_u, l1_u = (
+            xp.astype(part, dtype, copy=False)
+            for part in (start, scale, ridge * (penalized * scale) ** 2, l1 * penalized * scale)
+        )
+        shift = None if shift is None else xp.astype(shift, dtype, copy=False)
+        return Objective(rows, start, scale, shift, ridge_u, l1_u, self.fit_intercept)
+
+    def _choose_solver(self, objective: Objective) -> tuple[str, Solver]:
+        """Its name and the solver; the rule is in the class's docstring."""
+        if not isinstance(self.solver, str):
+            return next(name for name, kind in SOLVERS.items() if isinstance(self.solver, kind)), self.solver
+        name = self.solver
+        if name == "auto":
+            size = math.prod(objective.start.shape)
+            fits = hessian_bytes(size) < available_memory(objective.start)
+            if self._l1() > 0:
+                name = "prox-newton" if size <= 1000 and fits else "fista"
+            else:
+                name = "newton" if size <= 200 and fits else "lbfgs"
+        if name == "sgd":
+            return name, SGD(seed=self._seed())
+        if name == "gd":
+            return name, GradientDescent("line-search")
+        solver: Solver = SOLVERS[name]()
+        return name, solver
+
+    def _minimize(self, problem: Problem) -> tuple[Result, Objective]:
+        """The result and the objective it belongs to, which for Gram space is one on X that confirms it."""
+        objective, callback = problem.objective, _callbacks(self.callback, self.verbose)
+        result = minimize(objective, problem.solver, max_iter=self.max_iter, tol=self.tol, callback=callback)
+        if problem.rotation is not None:
+            w, b = objective.raw(result.params)
+            rows = problem.rotation.original
+            again = self._objective(rows, problem.rotation.back(w), b, precondition=True)
+            again.reads = objective.reads + 2
+            left = max(0, self.max_iter - result.n_iter)
+            confirmed = minimize(again, SOLVERS["lbfgs"](), max_iter=left, tol=self.tol)
+            result, objective = _appended(result, confirmed), again
+        self._warn_unless_converged(result, objective)
+        return result, objective
+
+    def _warn_unless_converged(self, result: Result, objective: Objective) -> None:
+        last = result.last
+        eps = float(array_namespace(result.params).finfo(result.params.dtype).eps)
+        # Where scikit-learn's own rule is met, or asks for more than the dtype has, rounding is a good reason to stop.
+        good_enough = result.status == "precision" and (last.gradient_norm <= self.tol or self.tol < 100 * eps)
+        if result.status == "converged" or good_enough:
+            return
+        reason = "rounding forbids further progress" if result.status == "precision" else "max_iter is reached"
+        warnings.warn(
+            f"{self.solver!r} solver did not converge: {reason} after {last.iteration} iterations "
+            f"(max_iter={self.max_iter}) with gradient {last.gradient_norm:.3g} and an objective that may fall by "
+            f"{last.decrement:.3g} from {last.cost:.3g}, tol={self.tol}. Increase max_iter or tol, try another solver, "
+            "use dtype='float64', or, if the classes are separable, a smaller C",
+            ConvergenceWarning,
+            stacklevel=4,
+        )
+
+    def _set_solution(
+        self, problem: Problem, result: Result, objective: Objective, X: Array, labels: Labels, place: Device
+    ) -> None:
+        w, b = objective.raw(result.params)
+        xp = array_namespace(w)
+        coef, intercept = (w[None, :], b[None]) if w.ndim == 1 else (w.T, b)
+        if is_sparse(X) or is_numpy_array(X):
+            coef, intercept = (np.ascontiguousarray(to_host(part)) for part in (coef, intercept))
+            xp = np
+        self.coef_, self.intercept_ = coef, intercept
+        self.classes_ = labels.own_classes
+        self.n_iter_ = xp.asarray([result.n_iter], dtype=xp.int32)
+        total = objective.rows.total_weight * (1.0 if math.inf == self.C else self.C)
+        history: list[dict[str, Any]] = [
+            {
+                "iteration": record.iteration,
+                "objective": record.cost * total,
+                "gradient_norm": record.gradient_norm,
+                "seconds": record.seconds,
+                "passes": record.reads,
+            }
+            for record in (*result.history, result.last)
+        ]
+        history[-1]["status"] = result.status
+        self.history_ = history
+        self.objective_ = result.cost * total
+        self.solver_ = problem.name
+        self.device_ = place.name
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What is handed to `minimize`, its name for the user, and the way back from Gram space."""
+
+    objective: Objective
+    solver: Solver
+    name: str
+    rotation: Rotation | None
+
+
+def is_array(value: object) -> bool:
+    """Whether it is an array of some library (and not a number, a list or a matrix of SciPy)."""
+    return hasattr(value, "dtype") and hasattr(value, "shape") and not is_sparse(value) and not np.isscalar(value)
+
+
+def _appended(first: Result, second: Result) -> Result:
+    """One result of two minimizations in a row."""
+    n, t = first.last.iteration, first.last.seconds
+    later = [replace(record, iteration=record.iteration + n, seconds=record.seconds + t) for record in second.history]
+    last = replace(second.last, iteration=second.last.iteration + n, seconds=second.last.seconds + t)
+    history = (*first.history, *(() if second.n_iter == 0 else (first.last,)), *later[1:])
+    return Result(second.params, second.status, last, history)
+
+
+def _callbacks(callback: Callable[[int, Any], object] | None, verbose: int) -> Callable[[int, Any], object] | None:
+    if not verbose:
+        return callback
+
+    def report(iteration: int, look: Any) -> None:
+        print(f"iteration {iteration}: mean objective {float(look.cost):.10g}")
+        if callback is not None:
+            callback(iteration, look)
+
+    return report
+
+
+def _is_real(value: Any) -> bool:
+    return not isinstance(value, bool) and isinstance(value, numbers.Real) and not math.isnan(value)
+
+
+def _is_integer(value: Any) -> bool:
+    return not isinstance(value, bool) and isinstance(value, numbers.Integral)
