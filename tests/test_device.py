@@ -100,7 +100,7 @@ def test_a_cupy_that_does_not_load_is_not_called_missing(monkeypatch):
 
 
 def test_cuda_without_a_gpu_is_an_error_with_the_install_command(without_cupy):
-    with pytest.raises(RuntimeError, match=r"pip install 'gpulr\[cuda12\]'.*--device cpu"):
+    with pytest.raises(RuntimeError, match=r"pip install 'cupy-cuda12x\[ctk\]'.*gpulr\[cuda12\].*--device cpu"):
         device.choose("cuda")
 
 
