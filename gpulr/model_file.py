@@ -145,14 +145,9 @@ def load_model(path: str | os.PathLike[str]) -> Model:
         raise FileNotFoundError(f"{path}: no such model file")
     try:
         with safe_open(path, framework="numpy") as file:
-            metadata = file.metadata() or {}
-            arrays = {name: _tensor(file, name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+            return _model(file.metadata() or {}, file)
     except SafetensorError as error:
         raise ValueError(f"{path}: not a gpulr model file, or damaged ({error})") from error
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from error
-    try:
-        return _model(metadata, arrays)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
 
@@ -166,7 +161,7 @@ def _tensor(file: Any, name: str) -> np.ndarray:
     return tensor
 
 
-def _model(metadata: dict[str, str], arrays: dict[str, np.ndarray]) -> Model:
+def _model(metadata: dict[str, str], file: Any) -> Model:
     if metadata.get("format") != FORMAT:
         raise ValueError("not a gpulr model file (its header does not say format: gpulr)")
     if metadata.get("version") != str(VERSION):
@@ -175,8 +170,8 @@ def _model(metadata: dict[str, str], arrays: dict[str, np.ndarray]) -> Model:
             "wrote it, or train again"
         )
     expected = {"format", "version", "classes", "image_shape", "scale", "stored_dtype", "threshold", "training"}
-    if set(metadata) != expected or set(arrays) != {"w", "b"}:
-        different = (set(metadata) ^ expected) | (set(arrays) ^ {"w", "b"})
+    different = (set(metadata) ^ expected) | (set(file.keys()) ^ {"w", "b"})
+    if different:
         raise ValueError(f"missing or unknown fields: {', '.join(sorted(different))}")
     fields = {name: _json(name, metadata[name]) for name in expected - {"format", "version"}}
     types: dict[str, tuple[type, ...]] = {
@@ -191,7 +186,7 @@ def _model(metadata: dict[str, str], arrays: dict[str, np.ndarray]) -> Model:
     fields["classes"] = tuple(fields["classes"])
     if fields["image_shape"] is not None:
         fields["image_shape"] = tuple(fields["image_shape"])
-    return Model(w=arrays["w"], b=arrays["b"], **fields)
+    return Model(w=_tensor(file, "w"), b=_tensor(file, "b"), **fields)
 
 
 def _json(name: str, text: str) -> Any:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import stat
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,7 +17,8 @@ from gpulr import Model, load_model, save_model
 @pytest.fixture
 def model(rng):
     w = rng.normal(size=12).astype("float32")
-    return Model(w, np.array(0.5, "float32"), ("non-cat", "cat"), (2, 2, 3), 1 / 255, training={"n_iter": 3})
+    b = np.array(0.5, "float32")
+    return Model(w, b, ("non-cat", "cat"), (2, 2, 3), 1 / 255, "uint8", training={"n_iter": 3})
 
 
 @pytest.fixture
@@ -29,7 +32,7 @@ def test_round_trip(model, saved):
     again = load_model(saved)
     np.testing.assert_array_equal(again.w, model.w)
     assert (again.w.dtype, again.b.dtype, again.b) == ("float32", "float32", 0.5)
-    for name in ("classes", "image_shape", "scale", "threshold", "training"):
+    for name in ("classes", "image_shape", "scale", "stored_dtype", "threshold", "training"):
         assert getattr(again, name) == getattr(model, name)
 
 
@@ -83,7 +86,16 @@ def rewrite(path, tensors=(), **metadata):
         ({"extra": "1"}, "missing or unknown fields: extra"),
         ({"classes": '["a"]'}, "classes must be two names"),
         ({"classes": "[1, 2]"}, "classes must be two names"),
+        ({"classes": '["a", "a"]'}, "classes must be two different names"),
         ({"classes": '"ab"'}, "classes has a wrong type"),
+        ({"image_shape": "[true, 12]"}, "not the shape of 12 features"),
+        ({"scale": "1" + 400 * "0"}, "scale=10+ must be a positive number"),
+        ({"scale": "1" + 5000 * "0"}, "scale is not JSON that can be read: '10+'"),
+        ({"threshold": "1" + 400 * "0"}, "threshold=10+ must be between 0 and 1"),
+        ({"image_shape": f"[1{400 * '0'}, 12]"}, "image_shape=.* is not the shape of 12 features"),
+        ({"training": 100_000 * "[" + 100_000 * "]"}, r"training is not JSON that can be read: '\[+' \("),
+        ({"stored_dtype": '"complex64"'}, "stored_dtype='complex64' must be one of bool, int8"),
+        ({"stored_dtype": "8"}, "stored_dtype has a wrong type: 8"),
         ({"image_shape": "[2, 2, 4]"}, "not the shape of 12 features"),
         ({"image_shape": "[2.0, 6]"}, "not the shape of 12 features"),
         ({"scale": "0"}, "scale=0 must be a positive number"),
@@ -103,6 +115,32 @@ def test_every_field_is_checked(saved, change, message):
     with pytest.raises(ValueError, match=message) as caught:
         load_model(saved)
     assert str(caught.value).startswith(str(saved))
+
+
+@pytest.mark.parametrize("dtype", ["BF16", "F16", "F8_E4M3", "I64"])
+def test_tensors_of_other_types_are_refused(saved, dtype):
+    """Written by hand: NumPy has not all of these types."""
+    data = saved.read_bytes()
+    length = int.from_bytes(data[:8], "little")
+    header = json.loads(data[8 : 8 + length])
+    size = {"BF16": 2, "F16": 2, "F8_E4M3": 1, "I64": 8}[dtype]
+    header["w"] = {"dtype": dtype, "shape": [12], "data_offsets": [0, 12 * size]}
+    header["b"]["data_offsets"] = [12 * size, 12 * size + 4]
+    text = json.dumps(header).encode()
+    saved.write_bytes(len(text).to_bytes(8, "little") + text + bytes(12 * size + 4))
+    with pytest.raises(ValueError, match=f"w must be in float32 or float64, not {dtype}") as caught:
+        load_model(saved)
+    assert str(caught.value).startswith(str(saved))
+
+
+def test_a_model_that_could_not_be_saved_is_refused(model):
+    for training in ({"rate": np.float32(1)}, {"w": model.w}, {("a", "b"): 1}):
+        with pytest.raises(ValueError, match="training must be JSON values"):
+            replace(model, training=training)
+    circle = {}
+    circle["self"] = circle
+    with pytest.raises(ValueError, match="training must be JSON values"):
+        replace(model, training=circle)
 
 
 def test_damaged_missing_and_foreign_files(saved, tmp_path):
