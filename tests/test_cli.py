@@ -130,9 +130,32 @@ def test_info_and_data():
     facts = run_json("info")
     assert facts["numpy"] == np.__version__
     assert facts["device_reason"]
+    assert {"os", "processor", "cores", "python", "gpus"} <= set(facts)
+    assert {"scipy", "scikit-learn", "h5py", "array-api-compat", "safetensors", "pillow"} <= set(facts["packages"])
+    assert facts["packages"]["h5py"] == h5py.__version__
+    assert 0 < facts["memory_free"] <= facts["memory_total"]
     assert [entry["name"] for entry in run_json("data")["datasets"]] == ["digits", "cats"]
-    assert "device_reason" in run("info").stdout
+    table = run("info").stdout
+    assert "device reason" in table
+    assert f"{facts['memory_total'] / 2**30:.1f} GiB" in table
     assert "digits" in run("data").stdout
+
+
+def test_info_tells_the_memory_of_a_gpu_and_asks_for_the_device_once(monkeypatch):
+    gpu = {"device": "cuda:0", "name": "Some GPU", "memory_total": 8 * 2**30, "memory_free": 2**30}
+    asked = []
+
+    def choose(name):
+        asked.append(name)
+        return device.Device("cuda:0", "a stand-in")
+
+    monkeypatch.setattr(device, "choose", choose)
+    monkeypatch.setattr(device, "describe_gpus", lambda: [gpu])
+    assert run_json("info")["gpus"] == [gpu]
+    assert asked == ["auto"]
+    table = " ".join(run("info").stdout.replace("│", " ").split())
+    for text in ("Some GPU", "memory total 8.0 GiB", "memory free 1.0 GiB", "cuda:0", "a stand-in"):
+        assert text in table
 
 
 def h5(path, **arrays):
@@ -171,7 +194,7 @@ def test_bad_data_are_one_line_and_exit_code_1(tmp_path):
 def test_bad_models_and_pictures_are_one_line_and_exit_code_1(model, tmp_path):
     (tmp_path / "not.png").write_text("hello")
     wide = tmp_path / "wide.npz"
-    np.savez(wide, X=np.zeros((2, 10)))
+    np.savez(wide, X=np.zeros((2, 10), "uint8"))
     for arguments, message in (
         ((model, tmp_path / "not.png"), "not an image"),
         ((model, tmp_path / "missing.png"), "missing.png"),
@@ -182,6 +205,93 @@ def test_bad_models_and_pictures_are_one_line_and_exit_code_1(model, tmp_path):
         result = run("predict", *arguments, code=1)
         (line,) = result.stderr.splitlines()
         assert message in line
+
+
+def pictures(m=40, seed=0):
+    """Dark ones of class 0 and light ones of class 1: (m, 4, 4) uint8 from 0 to 255, and labels."""
+    y = np.arange(m) % 2
+    X = np.random.default_rng(seed).integers(0, 100, (m, 4, 4)) + 155 * y[:, None, None]
+    X[:2, 0, 0] = 0, 255
+    return X.astype("uint8"), y
+
+
+def train_on_pictures(folder, factor, dtype):
+    X, y = pictures()
+    data = h5(folder / "data.h5", X=(X * np.float64(factor)).astype(dtype), y=y)
+    out = run_json("train", data, "--learning-rate", "auto", "--iterations", 500, "--output", folder / "m")
+    assert out["train_accuracy"] == 100
+    return folder / "m"
+
+
+@pytest.mark.parametrize(
+    ("factor", "dtype"),
+    [(1, "uint8"), (1, "int64"), (1, "float32"), (1 / 255, "float32"), (1 / 255, "float16"), (257, "uint16")],
+)
+def test_pictures_are_predicted_on_the_scale_of_training_however_that_was_stored(tmp_path, factor, dtype):
+    model = train_on_pictures(tmp_path, factor, dtype)
+    assert load_model(model).stored_dtype == dtype
+    rows = run_json("predict", model, tmp_path / "data.h5")["predictions"][:4]
+    files = []
+    for i, picture in enumerate(pictures()[0][:4]):
+        files.append(tmp_path / f"{i}.png")
+        Image.fromarray(picture).save(files[-1])
+    shown = run_json("predict", model, *files)["predictions"]
+    assert [line["class"] for line in shown] == ["0", "1", "0", "1"]
+    for row, line in zip(rows, shown, strict=True):
+        assert line["probabilities"]["1"] == pytest.approx(row["probabilities"]["1"], abs=1e-2)
+        assert line["probability"] > 0.7
+
+
+@pytest.mark.parametrize(
+    ("trained", "given", "message"),
+    [
+        ((1, "float32"), (1, "uint8"), "was trained on float32 rows; given uint8"),
+        ((1, "uint8"), (1, "float64"), "was trained on uint8 rows; given float64"),
+        ((1, "uint8"), (257, "uint16"), "trained on uint8 rows times 0.00392157; given uint16 from 0 to 65535"),
+        ((1 / 255, "float32"), (1, "float32"), "trained on float32 rows times 1; given float32 from 0.0 to 255.0"),
+        ((1, "float64"), (1 / 255, "float64"), "given float64 from 0.0 to 1.0, which is another scale"),
+        ((1, "float32"), (-1, "float32"), "which is another scale"),
+        ((1, "float32"), (1, "float64"), None),
+        ((1, "uint8"), (1, "int64"), None),
+        ((1, "int32"), (1, "uint8"), None),
+        ((1, "int32"), (0, "uint16"), None),
+    ],
+)
+def test_rows_that_are_stored_otherwise_than_in_training_are_refused(tmp_path, trained, given, message):
+    model = train_on_pictures(tmp_path, *trained)
+    rows = h5(tmp_path / "rows.h5", X=(pictures()[0] * np.float64(given[0])).astype(given[1]))
+    result = run("predict", model, rows, code=0 if message is None else 1)
+    if message is not None:
+        (line,) = result.stderr.splitlines()
+        assert line.startswith(f"Error: {rows}: the model ")
+        assert message in line
+
+
+def test_tables_are_not_taken_for_pictures(tmp_path):
+    """Rows of any range and sign, in other types of the same kind."""
+    X, y = np.random.default_rng(0).integers(-1000, 1000, (20, 3)), np.arange(20) % 2
+    run("train", h5(tmp_path / "i.h5", X=X, y=y), "--iterations", 1, "--output", tmp_path / "m")
+    run("predict", tmp_path / "m", h5(tmp_path / "j.h5", X=np.abs(X).astype("int16")))
+    result = run("predict", tmp_path / "m", h5(tmp_path / "k.h5", X=X.astype("uint8")), code=1)
+    assert "trained on int64 rows times 1; given uint8" in result.stderr
+
+
+def test_options_without_effect_are_refused(model, tmp_path):
+    table = h5(tmp_path / "t.h5", X=np.zeros((4, 2)), y=[0, 1, 0, 1])
+    X, y = np.zeros((4, 2)), [0, 1, 0, 1]
+    parts = h5(tmp_path / "parts.h5", train_x=X, train_y=y, test_x=X, test_y=y)
+    picture = tmp_path / "a.png"
+    Image.new("L", (8, 8)).save(picture)
+    for arguments, message in (
+        (("train", parts, "--test-size", 0.2), "test_size=0.2 has no effect"),
+        (("train", table, "--image-size", 64), "image_size=64 is for a folder of images only"),
+        (("bench", "digits", "--image-size", 8), "image_size=8 is for a folder of images only"),
+        (("predict", model, picture, "--x", "X"), "--x X names a data set"),
+    ):
+        assert message in run(*arguments, code=1).stderr
+    rows = h5(tmp_path / "rows.h5", Z=np.zeros((1, 64), "uint8"))
+    assert len(run_json("predict", model, rows, picture, "--x", "Z")["predictions"]) == 2
+    assert "missing.h5" in run("predict", model, tmp_path / "missing.h5", "--x", "Z", code=1).stderr
 
 
 def test_a_model_that_was_not_trained_on_pictures_refuses_them(tmp_path):
@@ -208,6 +318,8 @@ def test_an_output_folder_that_is_missing_is_found_out_before_training(tmp_path)
         ["--dtype", "float16"],
         ["--pass", "fast"],
         ["--test-size", "1"],
+        ["--seed", "-1"],
+        ["--seed", "4294967296"],
         ["--nonsense"],
     ],
 )

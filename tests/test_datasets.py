@@ -221,7 +221,7 @@ def test_nothing_held_out(save):
     [
         ("uint8", 1 / 255),
         ("int8", 1),
-        ("uint16", 1),
+        ("uint16", 1),  # whatever their range: (m, n) is a table
         ("int64", 1),
         ("bool", 1),
         ("float16", 1),
@@ -265,6 +265,37 @@ def test_rows_of_any_shape_are_flattened(save, shape, image_shape):
 
 
 @pytest.mark.parametrize(
+    ("dtype", "low", "high", "white"),
+    [
+        ("uint8", 0, 1, 255),
+        ("uint8", 0, 200, 255),
+        ("bool", 0, 1, 1),
+        ("int8", 0, 100, 255),
+        ("int64", 0, 1, 1),
+        ("int64", 0, 255, 255),
+        ("int64", 0, 256, 65535),
+        ("uint16", 0, 65535, 65535),
+        ("int32", 0, 65536, None),
+        ("int32", -1, 255, None),
+        ("float16", 0, 1, 1),
+        ("float32", 0, 255, 255),
+        ("float64", 0, 255.5, None),
+        ("float64", -0.5, 0.5, None),
+    ],
+)
+@pytest.mark.parametrize("split", [True, False])
+def test_pixels_become_features_from_0_to_1(save, dtype, low, high, white, split):
+    X = np.zeros((8, 2, 3), dtype)
+    X[0, 0, 0], X[1, 1, 1] = low, high
+    y = np.arange(8) % 2
+    # Of a source that comes split both parts count: here the range is that of the one without the other.
+    arrays = {"train_x": X[:1].repeat(2, axis=0), "train_y": y[:2], "test_x": X[1:], "test_y": y[1:]}
+    data = load_dataset(save(**arrays)) if split else load_dataset(save(X=X, y=y))
+    assert data.X_train.dtype == dtype
+    assert (data.image_shape, data.scale) == ((None, 1) if white is None else ((2, 3), 1 / white))
+
+
+@pytest.mark.parametrize(
     ("labels", "classes"),
     [
         ([0, 1], ("0", "1")),
@@ -303,6 +334,32 @@ def test_class_names_in_the_file(save):
     assert load_dataset(save(**table(), classes=np.array([b"three", b"too", b"many"]))).classes == ("0", "1")
     # They name the labels 0 and 1; which of them -1 would be is a guess.
     assert load_dataset(save(X=table()["X"], y=2 * table()["y"] - 1, classes=names)).classes == ("-1", "1")
+
+
+def test_class_names_must_differ(save):
+    path = save(**table(), list_classes=np.array([b"cat", b"cat"]))
+    with pytest.raises(ValueError, match=r"list_classes calls both classes 'cat'; give them two different names") as e:
+        load_dataset(path)
+    assert str(path) in str(e.value)
+
+
+def test_links_are_followed(tmp_path):
+    arrays = table(6)
+    path = write_h5(tmp_path / "d.h5", **{"g/a": arrays["X"], "g/b": arrays["y"], "other/X1": arrays["X"] + 1})
+    with h5py.File(path, "a") as file:
+        file["X"] = h5py.SoftLink("/g/a")
+        file["y"] = h5py.SoftLink("/g/b")
+        file["nothing"] = h5py.SoftLink("/not/there")
+        file["circle"] = h5py.SoftLink("/circle")
+        file["g/up"] = h5py.SoftLink("/")
+        file["elsewhere"] = h5py.ExternalLink("none.h5", "/X")
+    for names in ({}, {"x": "X"}, {"x": "g/a", "y": "/y"}):
+        np.testing.assert_array_equal(load_dataset(path, test_size=0, **names).X_train, arrays["X"])
+    with pytest.raises(ValueError, match="no data set 'nothing' for x; the file holds X, g/a, g/b, other/X1, y"):
+        load_dataset(path, x="nothing")
+    with h5py.File(path, "a") as file:
+        file["other/X"] = h5py.SoftLink("/g/a")  # one data set still, and no choice to be made
+    np.testing.assert_array_equal(load_dataset(path, test_size=0).X_train, arrays["X"])
 
 
 def test_groups_are_walked_and_names_can_be_given(tmp_path):
@@ -495,6 +552,32 @@ def test_too_few_of_a_class_to_split(save, y):
 def test_test_size_out_of_range(test_size):
     with pytest.raises(ValueError, match=r"test_size is .*: give a share of the samples, 0 <= test_size < 1"):
         load_dataset("digits", test_size=test_size)
+
+
+@pytest.mark.parametrize("seed", [-1, 2**32])
+def test_seed_out_of_range(seed):
+    with pytest.raises(ValueError, match=rf"seed is {seed}: give an integer, 0 <= seed < 2\*\*32"):
+        load_dataset("digits", seed=seed)
+    with pytest.raises(TypeError, match="integer"):
+        load_dataset("digits", seed=seed / 2)
+
+
+def test_test_size_is_refused_where_the_data_come_split(save, tmp_path):
+    path = save(**cat_like("train", 4), **cat_like("test", 2))
+    write_h5(tmp_path / "train_a.h5", **table())
+    write_h5(tmp_path / "test_a.h5", **table())
+    for source in (path, tmp_path, "cats"):
+        with pytest.raises(ValueError, match=r"comes split .* test_size=0\.2 has no effect; leave it out") as raised:
+            load_dataset(source, test_size=0.2)
+        assert str(source) in str(raised.value)
+
+
+def test_image_size_is_refused_where_there_is_no_folder_of_images(save, tmp_path):
+    write_h5(tmp_path / "train_a.h5", **table())
+    for source in ("digits", "cats", save(**table()), tmp_path):
+        with pytest.raises(ValueError, match="image_size=64 is for a folder of images only; leave it out") as raised:
+            load_dataset(source, image_size=64)
+        assert str(source) in str(raised.value)
 
 
 def test_x_and_y_are_for_single_files(tmp_path):
