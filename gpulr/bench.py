@@ -97,7 +97,7 @@ def speedup(
         iterations: length of the whole training.
         learning_rate: of gradient descent; it does not change the time.
         repeats: how often everything is timed, at least 1; less often what takes far longer than the budget.
-        budget: seconds that one training may take before it is extrapolated.
+        budget: seconds > 0 that one training may take before it is extrapolated.
         progress: called with the name of what is done next.
 
     Returns:
@@ -183,8 +183,9 @@ def _contestants(dataset: Dataset, device: Device, iterations: int, learning_rat
         gpulr = partial(_gpulr, dataset, device, rows, iterations, learning_rate)
         contestants = [gpulr(LOOP, "loop")] if device.index is None else []
         contestants += [_lesson(dataset, device, learning_rate), gpulr("gpulr", "auto")]
-        # Where training is not in Gram space, gpulr is the vectorized pass already.
-        return contestants + [gpulr("gpulr, vectorized pass", "vectorized")] * (contestants[-1].space == "gram")
+        if contestants[-1].space == "gram":  # otherwise gpulr is the vectorized pass already
+            contestants.append(gpulr("gpulr, vectorized pass", "vectorized"))
+    return contestants
 
 
 def _gpulr(
@@ -219,9 +220,9 @@ def _lesson(dataset: Dataset, device: Device, learning_rate: float) -> Contestan
         # Always float64, as in the notebook, also where the data are stored as float32.
         return dataset.X_train.astype(np.float64) * dataset.scale
 
-    def put(features: np.ndarray) -> tuple[Array, Array]:
+    def put(host: np.ndarray) -> tuple[Array, Array]:
         # The notebook flattens with reshape(m, -1).T, so its X (n, m) is a transposed view: NumPy's best layout for it.
-        return device.put(features).T, device.put(dataset.y_train.astype(np.float64)[None, :])
+        return device.put(host).T, device.put(dataset.y_train.astype(np.float64)[None, :])
 
     def training(length: int) -> list[float]:
         with np.errstate(all="ignore"):  # that its formula overflows is a part of the lesson; `finite_costs` tells
@@ -243,16 +244,16 @@ def _race(
     passes = repeated("one iteration", [partial(_iteration_seconds, c) for c in contestants])
     one = [statistics.median(seconds) for seconds in passes]
     lengths = [max(1, min(iterations, int(budget / seconds))) for seconds in one]
-    finite, measurements = [], []
+    finite, samplers = [], []
     for i, contestant in enumerate(contestants):
         if contestant.space == "gram":
             lengths[i] = iterations  # it takes most of its time to get there, and a short training would not go there
         training = partial(contestant.training, lengths[i])
-        measurements.append(partial(_seconds, training, contestant.device))
+        samplers.append(partial(_seconds, training, contestant.device))
         progress(f"warming up: {contestant.name}, {contestant.device.name}")
         with contestant.device.current():
             finite.append(all(map(isfinite, training())))
-    trainings = repeated("training", measurements)
+    trainings = repeated("training", samplers)
     rest = [iterations - length for length in lengths]
     total = [statistics.median(sample) + rest[i] * one[i] for i, sample in enumerate(trainings)]
     transfers = repeated("transfer", [partial(_seconds, c.transfer, c.device) for c in contestants])
@@ -277,19 +278,15 @@ def _race(
 
 
 def _interleaved(
-    what: str,
-    measurements: Sequence[Callable[[], float]],
-    repeats: int,
-    budget: float,
-    progress: Callable[[str], object],
+    what: str, samplers: Sequence[Callable[[], float]], repeats: int, budget: float, progress: Callable[[str], object]
 ) -> list[list[float]]:
-    """The seconds that each measurement returns at every repeat, fewer once it has had the budget of all repeats."""
-    samples: list[list[float]] = [[] for _ in measurements]
+    """The seconds that each sampler returns at every repeat, fewer once it has had the budget of all repeats."""
+    samples: list[list[float]] = [[] for _ in samplers]
     for repeat in range(repeats):
         progress(f"{what}: {repeat + 1} of {repeats}")
-        for sample, measure in zip(samples, measurements, strict=True):
+        for sample, sampler in zip(samples, samplers, strict=True):
             if sum(sample) < repeats * budget:
-                sample.append(measure())
+                sample.append(sampler())
     return samples
 
 

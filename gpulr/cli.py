@@ -342,7 +342,7 @@ def _print_race(record: dict[str, Any]) -> None:
     title = f"{record['data']}: {shape}, {record['dtype']}, training of {record['iterations']} iterations"
     names = ("", "device", "space", "iteration", "× loop", "training", "× loop")
     columns = [Column(name, justify="right" if place > 2 else "left", no_wrap=True) for place, name in enumerate(names)]
-    table = Table(*columns, title=escape(title), title_justify="left", box=box.SIMPLE_HEAD, padding=0)
+    table = Table(*columns, box=box.SIMPLE_HEAD, padding=0)  # so narrow that it fits 80 columns
     notes = []
     for timing in record["results"]:
         who = f"{timing['name']} on {timing['device']}"
@@ -362,6 +362,7 @@ def _print_race(record: dict[str, Any]) -> None:
             notes.append(f"{who}: its cost is not a finite number, for its formula takes log(0)")
     if any(timing["extrapolated"] for timing in record["results"]):
         notes.insert(0, "* extrapolated: cut short, and the other iterations added at the time of one")
+    stdout.print(escape(title), soft_wrap=True, highlight=False)
     stdout.print(table)
     for note in dict.fromkeys(notes):
         stdout.print(escape(note), soft_wrap=True, highlight=False)
