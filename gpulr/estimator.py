@@ -29,7 +29,16 @@ from sklearn.utils.validation import check_is_fitted
 
 from gpulr import links
 from gpulr.device import Array, Device, available_memory, current_device_of, to_host
-from gpulr.inputs import Labels, check_features, check_labels, check_sample_weight, is_sparse, put_rows, rows_of
+from gpulr.inputs import (
+    Labels,
+    check_features,
+    check_labels,
+    check_same_library,
+    check_sample_weight,
+    is_sparse,
+    put_rows,
+    rows_of,
+)
 from gpulr.objective import Objective
 from gpulr.rows import Rotation, Rows, rotate
 from gpulr.solvers import SGD, SOLVERS, GradientDescent, Result, Solver, minimize
@@ -207,7 +216,11 @@ class LogisticRegression(LinearClassifierMixin, SparseCoefMixin, BaseEstimator):
 
     def decision_function(self, X: Array) -> Array:
         """The margins X coef_ᵀ + intercept_: (m,) for two classes, (m, k) for more."""
+        return self._margins(X, "decision_function")
+
+    def _margins(self, X: Array, method: str) -> Array:
         check_is_fitted(self)
+        check_same_library(self, X, method)
         X, _ = check_features(self, X, self.device, reset=False)
         if is_sparse(self.coef_):  # after `sparsify`
             scores = (X @ self.coef_.T).toarray() if is_sparse(X) else X @ self.coef_.T
@@ -219,7 +232,7 @@ class LogisticRegression(LinearClassifierMixin, SparseCoefMixin, BaseEstimator):
 
     def predict(self, X: Array) -> Array:
         """The most probable class of each sample: (m,) labels of the type they were given in."""
-        Z = self.decision_function(X)
+        Z = self._margins(X, "predict")
         xp = array_namespace(Z)
         codes = xp.astype(Z > 0, xp.int64) if Z.ndim == 1 else xp.argmax(Z, axis=1)
         labels = to_host(self.classes_)[to_host(codes)]
@@ -236,11 +249,17 @@ class LogisticRegression(LinearClassifierMixin, SparseCoefMixin, BaseEstimator):
 
     def predict_proba(self, X: Array) -> Array:
         """The probability of each class: (m, k)."""
-        return self._probabilities(X, links.sigmoid, links.softmax)
+        Z = self._margins(X, "predict_proba")
+        return (
+            links.softmax(Z) if Z.ndim == 2 else array_namespace(Z).stack([links.sigmoid(-Z), links.sigmoid(Z)], axis=1)
+        )
 
     def predict_log_proba(self, X: Array) -> Array:
         """The logarithm of the probability of each class: (m, k), finite for finite margins."""
-        return self._probabilities(X, links.log_sigmoid, links.log_softmax)
+        Z = self._margins(X, "predict_log_proba")
+        if Z.ndim == 2:
+            return links.log_softmax(Z)
+        return array_namespace(Z).stack([links.log_sigmoid(-Z), links.log_sigmoid(Z)], axis=1)
 
     def to_sklearn(self) -> SklearnLogisticRegression:
         """A fitted scikit-learn LogisticRegression with the same coefficients, in host memory."""
@@ -269,11 +288,6 @@ class LogisticRegression(LinearClassifierMixin, SparseCoefMixin, BaseEstimator):
         """Fitted attributes as NumPy, so that a pickle made on a GPU loads without CuPy."""
         state: dict[str, Any] = super().__getstate__()
         return {name: to_host(value) if is_array(value) else value for name, value in state.items()}
-
-    def _probabilities(self, X: Array, two: Callable[[Array], Array], many: Callable[[Array], Array]) -> Array:
-        Z = self.decision_function(X)
-        xp = array_namespace(Z)
-        return many(Z) if Z.ndim == 2 else xp.stack([two(-Z), two(Z)], axis=1)
 
     def _check_parameters(self) -> None:
         """Refuse what cannot be, before any work."""
@@ -351,7 +365,7 @@ class LogisticRegression(LinearClassifierMixin, SparseCoefMixin, BaseEstimator):
         if coef.shape != (1 if k == 2 else k, n):
             raise ValueError(f"warm_start: the last solution has shape {coef.shape}, these data need {(*outputs, n)}")
         w, b = (coef[0], to_host(self.intercept_)[0]) if k == 2 else (coef.T, to_host(self.intercept_))
-        return tuple(xp.asarray(np.ascontiguousarray(a), dtype=like.dtype, device=place) for a in (w, b))
+        return tuple(xp.asarray(np.array(a), dtype=like.dtype, device=place) for a in (w, b))
 
     def _objective(self, rows: Rows, w: Array, b: Array, precondition: bool) -> Objective:
         """F in standardized variables: unit variance of the feature plus the curvature of its penalty, zero mean."""
@@ -413,10 +427,10 @@ class LogisticRegression(LinearClassifierMixin, SparseCoefMixin, BaseEstimator):
             left = max(0, self.max_iter - result.n_iter)
             confirmed = minimize(again, SOLVERS["lbfgs"](), max_iter=left, tol=self.tol)
             result, objective = _appended(result, confirmed), again
-        self._warn_unless_converged(result, objective)
+        self._warn_unless_converged(result, problem.name)
         return result, objective
 
-    def _warn_unless_converged(self, result: Result, objective: Objective) -> None:
+    def _warn_unless_converged(self, result: Result, name: str) -> None:
         last = result.last
         eps = float(array_namespace(result.params).finfo(result.params.dtype).eps)
         # Where scikit-learn's own rule is met, or asks for more than the dtype has, rounding is a good reason to stop.
@@ -425,7 +439,7 @@ class LogisticRegression(LinearClassifierMixin, SparseCoefMixin, BaseEstimator):
             return
         reason = "rounding forbids further progress" if result.status == "precision" else "max_iter is reached"
         warnings.warn(
-            f"{self.solver!r} solver did not converge: {reason} after {last.iteration} iterations "
+            f"{name} failed to converge: {reason} after {last.iteration} iterations "
             f"(max_iter={self.max_iter}) with gradient {last.gradient_norm:.3g} and an objective that may fall by "
             f"{last.decrement:.3g} from {last.cost:.3g}, tol={self.tol}. Increase max_iter or tol, try another solver, "
             "use dtype='float64', or, if the classes are separable, a smaller C",
@@ -444,7 +458,7 @@ class LogisticRegression(LinearClassifierMixin, SparseCoefMixin, BaseEstimator):
             xp = np
         self.coef_, self.intercept_ = coef, intercept
         self.classes_ = labels.own_classes
-        self.n_iter_ = xp.asarray([result.n_iter], dtype=xp.int32)
+        self.n_iter_ = xp.asarray([result.n_iter], dtype=xp.int32, device=device_of(coef))
         total = objective.rows.total_weight * (1.0 if math.inf == self.C else self.C)
         history: list[dict[str, Any]] = [
             {

@@ -55,8 +55,6 @@ def check_features(estimator: Any, X: Array, device: str, *, reset: bool) -> tup
     """
     if isinstance(X, np.ma.MaskedArray):
         raise ValueError("X is a masked array, whose mask would be ignored: fill it, or drop the masked rows")
-    if not reset:
-        _check_same_library(estimator, X)
     foreign = (is_array_api_obj(X) and not is_numpy_array(X)) or (is_sparse(X) and not sparse.issparse(X))
     if foreign and not (get_config()["array_api_dispatch"] and not is_sparse(X)):
         _check_foreign(estimator, X, reset)
@@ -206,10 +204,10 @@ def _check_foreign(estimator: Any, X: Array, reset: bool) -> None:
         raise ValueError(f"X has {n} features, but {name} is expecting {estimator.n_features_in_} features as input")
 
 
-def _check_same_library(estimator: Any, X: Array) -> None:
+def check_same_library(estimator: Any, X: Array, method: str) -> None:
     """The samples to predict must be in the library, and on the device, of the fitted coefficients."""
     if get_config()["array_api_dispatch"]:
-        check_same_namespace(X, estimator, attribute="coef_", method="decision_function")
+        check_same_namespace(X, estimator, attribute="coef_", method=method)
         return
     coef = estimator.coef_
     host = is_numpy_array(coef) or sparse.issparse(coef)

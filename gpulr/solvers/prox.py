@@ -141,9 +141,10 @@ def _minimize_model(H: Array, g: Array, p: Array, l1: Array, max_rounds: int = 1
         r = q - (H @ q + constant)
         active = xp.astype((xp.abs(r) > l1) | (l1 == 0), H.dtype)
         system = active[:, None] * H * active + (1 - active)[:, None] * identity
-        # A touch of ridge on what is active keeps the system regular where active columns depend on each other.
-        system = system + 1e-14 * identity
-        exact = xp.linalg.solve(system, -active * (constant + l1 * xp.sign(r)))
+        # A pull towards the best so far keeps the system regular where active columns depend on each other. It does not
+        # move the solution, for it vanishes there (the proximal point method).
+        pull = 1e-9 * active
+        exact = xp.linalg.solve(system + pull * identity, pull * best - active * (constant + l1 * xp.sign(r)))
         at_q, at_exact, size = floats([residual(q), residual(exact), scale])
         best = exact if at_exact < at_q else q
         if min(at_q, at_exact) <= 1e-13 * size:
