@@ -362,6 +362,9 @@ def _print_race(record: dict[str, Any]) -> None:
             notes.append(f"{who}: its cost is not a finite number, for its formula takes log(0)")
     if any(timing["extrapolated"] for timing in record["results"]):
         notes.insert(0, "* extrapolated: cut short, and the other iterations added at the time of one")
+    ranges = [timing[key] for timing in record["results"] for key in ("iteration_range", "training_range")]
+    if any(greatest > 2 * least for least, greatest in filter(None, ranges)):
+        notes.append("repeats differ more than twofold: the machine was busy (--json has the range of each time)")
     stdout.print(escape(title), soft_wrap=True, highlight=False)
     stdout.print(table)
     for note in dict.fromkeys(notes):

@@ -171,3 +171,16 @@ def test_the_command(monkeypatch):
     assert "a stand-in for the reason" in table
     record = json.loads(CliRunner().invoke(main, [*arguments, "--json"]).stdout)
     assert record["iterations"] == 3
+
+
+def test_the_table_tells_what_the_reader_should_know(monkeypatch):
+    told = {"name": "lesson, CuPy", "device": "cuda:0", "space": "features", "iteration_seconds": 0.001}
+    told |= {"iteration_range": [0.001, 0.003], "training_seconds": 2.0, "training_range": [2.0, 2.1]}
+    told |= {"iteration_speedup": 1.0, "training_speedup": 1.0, "extrapolated": True, "transfer_seconds": 0.25}
+    told |= {"finite_costs": False, "unavailable": None}
+    record = {"data": "[x]", "n_samples": 2, "n_features": 3, "iterations": 5, "dtype": "float64", "results": [told]}
+    monkeypatch.setattr(bench, "speedup", lambda *_, **__: record)
+    table = CliRunner().invoke(main, ["bench"]).stdout
+    assert table.startswith("[x]: 2 samples, 3 features, float64, training of 5 iterations")
+    for note in ("* extrapolated", "in 250.000 ms", "not a finite number", "the machine was busy"):
+        assert note in table
