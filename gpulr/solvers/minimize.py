@@ -91,11 +91,13 @@ class Solver(ABC):
     Attributes:
         extra_steps: steps made after convergence.
         patience: iterations without progress after which rounding is held to forbid any.
+        sharpness: the decrement must be at most (tol/sharpness)² of the cost.
         rises_by_mistake: a cost that rises is worth a warning.
     """
 
     extra_steps: ClassVar[int] = 0
     patience: ClassVar[int] = 10
+    sharpness: ClassVar[float] = 100.0
     rises_by_mistake: ClassVar[bool] = False
 
     @abstractmethod
@@ -128,9 +130,9 @@ def minimize(
         objective: what to minimize.
         solver: one of `gpulr.solvers.SOLVERS`.
         max_iter: at most so many iterations, ≥ 0.
-        tol: stop when max |gradient| ≤ tol and decrement ≤ (tol/100)²·cost. The first is scikit-learn's rule; the second
-            says that p is within tol/100 of the optimum in the metric of the Hessian, relative to the cost, which no
-            choice of units can fool. None: make exactly `max_iter` iterations.
+        tol: stop when max |gradient| ≤ tol and decrement ≤ (tol/c)²·cost, c = `solver.sharpness`. The first is
+            scikit-learn's rule; the second says that p is within tol/c of the optimum in the metric of the Hessian,
+            relative to the cost, which no choice of units can fool. None: make exactly `max_iter` iterations.
         record_every: iterations 0, k, 2k, ... < max_iter go into the history. In between nothing is read from the device,
             so that it never waits for the host. With a `tol` every iteration is looked at, and k must be 1.
         callback: called as callback(iteration, look) at every iterate 0, 1, ..., with the numbers still on the device.
@@ -169,11 +171,13 @@ def minimize(
             if solver.rises_by_mistake and rise is None and history and _rises(history[-1], record, look):
                 rise = history[-1], record
             history.append(record)
-            if tol is not None and _converged(record, tol):
+            if tol is not None and _converged(record, tol / solver.sharpness, tol):
                 status = "converged"
                 extra += 1
                 if extra > solver.extra_steps:
                     break
+            if tol is not None and _converged(record, 0.1 * _eps(look) ** 0.5, tol):
+                break  # the cost would change in no digit; the last factor of the sharpness is not to be had
             if done:
                 status = status if status == "converged" else "max_iter"
                 break
@@ -198,8 +202,8 @@ def _record(look: Look, iteration: int, begin: float, solver: Solver, objective:
     return Record(iteration, cost, gradient_norm, decrement, time.perf_counter() - begin, objective.reads)
 
 
-def _converged(record: Record, tol: float) -> bool:
-    return record.gradient_norm <= tol and record.decrement <= (tol / 100) ** 2 * abs(record.cost)
+def _converged(record: Record, distance: float, tol: float) -> bool:
+    return record.gradient_norm <= tol and record.decrement <= distance**2 * abs(record.cost)
 
 
 def _rises(before: Record, after: Record, look: Look) -> bool:

@@ -89,6 +89,17 @@ def newton_direction(H: Array, g: Array) -> tuple[Array, bool]:
     return xp.astype(xp.reshape(-solution / root, g.shape), g.dtype, copy=False), singular
 
 
+def positive_inverse(H: Array) -> Array:
+    """H⁻¹ (N, N), with eigenvalues that are rounding, relative to a unit diagonal, replaced by small positive ones."""
+    xp = array_namespace(H)
+    diagonal = xp.linalg.diagonal(H)
+    root = xp.sqrt(xp.where(diagonal > 0, diagonal, xp.ones_like(diagonal)))
+    values, vectors = xp.linalg.eigh(H / root[:, None] / root)
+    floor = values[-1] * _rounding(H)
+    values = xp.where(values > floor, values, floor * xp.ones_like(values))
+    return (vectors / values) @ vectors.T / root[:, None] / root
+
+
 def _is_positive_definite(H: Array) -> bool:
     """Whether H with a unit diagonal has a Cholesky factor whose pivots are above rounding."""
     xp = array_namespace(H)
