@@ -18,6 +18,7 @@ from typing import Any, Literal
 import numpy as np
 from array_api_compat import array_namespace, is_numpy_array
 from array_api_compat import device as device_of
+from scipy import sparse
 from sklearn.base import BaseEstimator
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression as SklearnLogisticRegression
@@ -74,7 +75,7 @@ class LogisticRegression(LinearClassifierMixin, SparseCoefMixin, BaseEstimator):
         - with l1: prox-newton up to N = 1000, fista above or when the Hessian would not fit in memory;
         - otherwise: newton up to N = 200, lbfgs above. N is counted in Gram space where that is used.
 
-        With more features than samples and a ridge penalty, all but sgd work in Gram space (`gpulr.rows.rotated`) if the
+        With more features than samples and a ridge penalty or none, they work in Gram space (`gpulr.rows.rotated`) if the
         matrix of m × m numbers fits in memory, and the result is confirmed on X itself.
     max_iter : int, default=100
         Largest number of iterations; of epochs for sgd.
@@ -343,8 +344,8 @@ class LogisticRegression(LinearClassifierMixin, SparseCoefMixin, BaseEstimator):
         n = self.n_features_in_
         m = rows.y.shape[0]
         w, b = self._start(rows.y, n, k, warm=self.warm_start if start is None else start)
-        can_rotate = n > m and self._l1() == 0 and not self.standardize and self.solver != "sgd"
-        can_rotate = can_rotate and not isinstance(self.solver, SGD) and precondition
+        # Only the plain ridge is the same in every orthonormal basis.
+        can_rotate = n > m and self._l1() == 0 and not self.standardize and precondition
         rotation = rotate(rows) if can_rotate and 4 * 8 * m**2 < available_memory(rows.y) else None
         if rotation is not None:
             rows, w = rotation.rows, rotation.forward(w)
@@ -453,7 +454,7 @@ class LogisticRegression(LinearClassifierMixin, SparseCoefMixin, BaseEstimator):
         w, b = objective.raw(result.params)
         xp = array_namespace(w)
         coef, intercept = (w[None, :], b[None]) if w.ndim == 1 else (w.T, b)
-        if is_sparse(X) or is_numpy_array(X):
+        if is_numpy_array(X) or sparse.issparse(X):
             coef, intercept = (np.ascontiguousarray(to_host(part)) for part in (coef, intercept))
             xp = np
         self.coef_, self.intercept_ = coef, intercept

@@ -86,6 +86,9 @@ def check_labels(y: Array, X: Array, classes: np.ndarray | None = None) -> Label
     """
     if y is None:
         raise ValueError("This LogisticRegression estimator requires y to be passed, but the target y is None")
+    if isinstance(y, list | tuple) and len({isinstance(label, str | bytes) for label in y}) > 1:
+        # NumPy would quietly make strings of the numbers.
+        raise ValueError("the labels in y are of several types, strings and others: make them all one")
     foreign = is_array_api_obj(y) and not is_numpy_array(y)
     if isinstance(y, np.ma.MaskedArray):
         raise ValueError("y is a masked array, whose mask would be ignored: drop the masked rows")
@@ -153,13 +156,13 @@ def check_sample_weight(sample_weight: Array | None, m: int) -> np.ndarray | Non
 
 def put_rows(X: Array, labels: Labels, sample_weight: np.ndarray | None, device: Device, dtype: str | None) -> Rows:
     """Rows on the device. X keeps its dtype; labels and weights take that of the computation."""
+    name = dtype or _compute_dtype(X)
     if is_numpy_array(X):
         X = device.put(X)
     elif sparse.issparse(X) and device.index is not None:
         import cupyx.scipy.sparse
 
-        X = cupyx.scipy.sparse.csr_matrix(X)
-    name = dtype or _compute_dtype(X)
+        X = cupyx.scipy.sparse.csr_matrix(X.astype(name))  # cuSPARSE knows no integers
     if is_sparse(X):
         put = device.put
         s = None if sample_weight is None else put(sample_weight.astype(name))

@@ -113,13 +113,14 @@ class Objective:
     def flat_directions(self) -> Array:
         """0.0 for two classes. For k, a matrix that has curvature 1 where F has none by design: Σ vvᵀ, (N, N) in float64.
 
-        Adding one number to the intercept of every class, or to a weight without ridge and l1, changes no probability.
+        Adding one number to the intercept of every class, or to a weight without penalty, changes no probability.
         """
         xp, p = array_namespace(self.start), self.start
         if p.ndim == 1:
             return 0.0
         (size, k), place = p.shape, device(p)
-        free = xp.asarray((self.ridge == 0) & (self.l1 == 0), device=place)
+        # A ridge of less than 1e-8 in scaled variables is lost in the rounding of the Hessian beside it.
+        free = xp.asarray((self.ridge < 1e-8) & (self.l1 == 0), device=place)
         flat = xp.ones(size - self.fit_intercept, dtype=xp.float64, device=place) * xp.astype(free, xp.float64)
         if self.fit_intercept:
             flat = xp.concat([flat, xp.ones(1, dtype=xp.float64, device=place)])

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+
+os.environ.setdefault("SCIPY_ARRAY_API", "1")  # before SciPy is imported: scikit-learn's array API checks need it
+
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path

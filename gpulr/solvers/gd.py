@@ -30,6 +30,7 @@ class GradientDescent(Solver):
     """
 
     rises_by_mistake: ClassVar[bool] = True
+    patience: ClassVar[int] = 200  # its convergence is linear and may be slow
 
     learning_rate: float | Literal["auto", "line-search"] = "auto"
 

@@ -42,6 +42,7 @@ class LBFGS(Solver):
 
     # Convergence is linear, so the last iterate is no better than the test says, and the test is made sharper.
     sharpness: ClassVar[float] = 1e5
+    knows_curvature: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if self.memory < 1:

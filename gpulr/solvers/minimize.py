@@ -92,12 +92,14 @@ class Solver(ABC):
         extra_steps: steps made after convergence.
         patience: iterations without progress after which rounding is held to forbid any.
         sharpness: the decrement must be at most (tol/sharpness)² of the cost.
+        knows_curvature: the decrement is made with a Hessian, exact or estimated, and not a mere gradient.
         rises_by_mistake: a cost that rises is worth a warning.
     """
 
     extra_steps: ClassVar[int] = 0
     patience: ClassVar[int] = 10
     sharpness: ClassVar[float] = 100.0
+    knows_curvature: ClassVar[bool] = False
     rises_by_mistake: ClassVar[bool] = False
 
     @abstractmethod
@@ -176,7 +178,7 @@ def minimize(
                 extra += 1
                 if extra > solver.extra_steps:
                     break
-            if tol is not None and _converged(record, 0.1 * _eps(look) ** 0.5, tol):
+            elif tol is not None and solver.knows_curvature and _converged(record, 0.1 * _eps(look) ** 0.5, tol):
                 break  # the cost would change in no digit; the last factor of the sharpness is not to be had
             if done:
                 status = status if status == "converged" else "max_iter"

@@ -28,6 +28,7 @@ class Newton(Solver):
 
     # Each step squares the error, so one after convergence brings all the digits there are.
     extra_steps: ClassVar[int] = 1
+    knows_curvature: ClassVar[bool] = True
 
     def steps(self, objective: Objective) -> Iterator[Look]:
         """A look at every iterate, from `objective.start` on; it ends when no step lowers the cost any more.

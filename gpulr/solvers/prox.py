@@ -29,6 +29,7 @@ class ProximalNewton(Solver):
 
     # Each step squares the error, so one after convergence brings all the digits there are.
     extra_steps: ClassVar[int] = 1
+    knows_curvature: ClassVar[bool] = True
 
     def steps(self, objective: Objective) -> Iterator[Look]:
         """A look at every iterate, from `objective.start` on; it ends when no step lowers the cost any more.
@@ -129,9 +130,13 @@ def _minimize_model(H: Array, g: Array, p: Array, l1: Array, max_rounds: int = 1
     def residual(q: Array) -> Array:
         return xp.max(xp.abs(q - _shrink(q - (H @ q + constant), l1)))
 
+    def value(q: Array) -> Array:
+        d = q - p
+        return xp.sum(g * d) + 0.5 * xp.sum(d * (H @ d)) + xp.sum(l1 * (xp.abs(q) - xp.abs(p)))
+
     best, y, momentum = p, p, 1.0
     identity = xp.eye(H.shape[0], dtype=H.dtype, device=device(H))
-    for _ in range(max_rounds):
+    for round_ in range(max_rounds):
         q = best
         for _ in range(25):
             new = _shrink(y - (H @ y + constant) / bound, l1 / bound)
@@ -142,12 +147,15 @@ def _minimize_model(H: Array, g: Array, p: Array, l1: Array, max_rounds: int = 1
         active = xp.astype((xp.abs(r) > l1) | (l1 == 0), H.dtype)
         system = active[:, None] * H * active + (1 - active)[:, None] * identity
         # A pull towards the best so far keeps the system regular where active columns depend on each other. It does not
-        # move the solution, for it vanishes there (the proximal point method).
-        pull = 1e-9 * active
+        # move the solution, for it vanishes there (the proximal point method). Flat directions want it as strong as what
+        # little slope there is, so strengths take turns.
+        pull = (1e-9, 1e-7, 1e-5)[round_ % 3] * active
         exact = xp.linalg.solve(system + pull * identity, pull * best - active * (constant + l1 * xp.sign(r)))
-        at_q, at_exact, size = floats([residual(q), residual(exact), scale])
-        best = exact if at_exact < at_q else q
-        if min(at_q, at_exact) <= 1e-13 * size:
+        below, at_exact, at_q, size = floats([value(q) - value(exact), residual(exact), residual(q), scale])
+        # Where the two are equally good to rounding, the one that satisfies the conditions better.
+        chosen = below > 0 or (below > -1e-15 * size and at_exact < at_q)
+        best = exact if chosen else q
+        if (at_exact if chosen else at_q) <= 1e-13 * size:
             break
         y, momentum = best, 1.0
     return xp.astype(xp.reshape(best / root, shape), dtype, copy=False)

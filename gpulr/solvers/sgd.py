@@ -34,7 +34,6 @@ class SGD(Solver):
         ValueError: a hyperparameter out of its range.
     """
 
-    rises_by_mistake: ClassVar[bool] = True
     patience: ClassVar[int] = 30
 
     batch_size: int = 256

@@ -1,0 +1,537 @@
+"""LogisticRegression against scikit-learn's, oracles of 50 digits, and the conditions of optimality."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+import tracemalloc
+import warnings
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from oracles import digits, load_cases
+from scipy import sparse
+from sklearn.base import clone
+from sklearn.datasets import load_breast_cancer, load_iris
+from sklearn.exceptions import ConvergenceWarning, NotFittedError
+from sklearn.linear_model import LogisticRegression as Sklearn
+from sklearn.model_selection import GridSearchCV
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+from gpulr import LogisticRegression
+from gpulr.estimator import NON_SMOOTH, SMOOTH
+from gpulr.solvers import LBFGS, SGD
+
+EXACT = {"tol": 1e-8, "max_iter": 20_000}
+
+
+@pytest.mark.filterwarnings("ignore")  # the checks make data on which nobody's solver converges
+@parametrize_with_checks([LogisticRegression()])
+def test_scikit_learns_checks(estimator, check):
+    check(estimator)
+
+
+# Data sets of all kinds. Each is (X, y, sample_weight).
+
+
+def classes_of(X, k, rng, strength=1.0):
+    W = rng.normal(size=(X.shape[1], k)) * strength
+    return np.argmax(X @ W + rng.gumbel(size=(len(X), k)), axis=1)
+
+
+def problem(kind, k):
+    rng = np.random.default_rng(len(kind) + k)
+    X = rng.normal(size=(150, 5))
+    y, s = classes_of(X, k, rng), None
+    if kind == "weighted":
+        s = rng.uniform(0, 3, 150)
+    elif kind == "sparse":
+        X = sparse.csr_array(X * (rng.uniform(size=X.shape) < 0.4))
+    elif kind == "wide":
+        X = rng.normal(size=(40, 90))
+        y = classes_of(X, k, rng)
+    elif kind == "collinear":
+        X = np.column_stack([X, X[:, 0] + X[:, 1], X[:, 2], np.ones(150)])
+    elif kind == "scaled":
+        X = X * [1e6, 1e-6, 1, 1, 1] + [0, 0, 1e3, 0, 0]
+    elif kind == "nearly separable":
+        y = classes_of(X, k, rng, strength=30.0)
+    return X, y, s
+
+
+KINDS = ["dense", "weighted", "sparse", "wide", "collinear", "scaled", "nearly separable"]
+
+
+def objective(model, X, y, s, C, l1_ratio):
+    """scikit-learn's objective at a fitted model's coefficients."""
+    Z = X @ model.coef_.T.astype(float) + model.intercept_
+    codes = np.searchsorted(model.classes_, y)
+    if Z.shape[1] == 1:
+        cost = np.logaddexp(0, np.where(codes == 1, -1, 1) * Z[:, 0])
+    else:
+        cost = np.logaddexp.reduce(Z, axis=1) - Z[np.arange(len(y)), codes]
+    w = model.coef_.astype(float)
+    penalty = (1 - l1_ratio) / 2 * np.sum(w**2) + l1_ratio * np.sum(np.abs(w))
+    return C * np.sum(cost if s is None else s * cost) + penalty
+
+
+def reference(X, y, s, C, fit_intercept):
+    """scikit-learn's coefficients at the tightest tolerance it can reach."""
+    model = Sklearn(C=C, fit_intercept=fit_intercept, solver="newton-cholesky", tol=1e-14, max_iter=1000)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return model.fit(X, y, s)
+
+
+def violation(model, X, y, s, C, l1_ratio):
+    """How far the optimality conditions of the objective are from being met, relative to the terms they are made of."""
+    codes = y[:, None] == model.classes_
+    dZ = model.predict_proba(X) - codes
+    dZ = dZ[:, 1:] if len(model.classes_) == 2 else dZ
+    dZ = dZ if s is None else s[:, None] * dZ
+    w = model.coef_
+    slope = C * (X.T @ dZ).T + (1 - l1_ratio) * w
+    kkt = np.where(w == 0, np.maximum(np.abs(slope) - l1_ratio, 0), slope + l1_ratio * np.sign(w))
+    terms = C * np.asarray(abs(X).sum(axis=0)) + l1_ratio + np.abs(w)
+    intercept = np.abs(dZ.sum(axis=0)) / len(y) if model.fit_intercept else 0.0
+    return max(np.max(np.abs(kkt) / terms), np.max(intercept))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("k", [2, 3])
+@pytest.mark.parametrize("fit_intercept", [True, False])
+@pytest.mark.parametrize("solver", ["auto", "newton", "lbfgs", "gd"])
+def test_ridge_is_scikit_learns(kind, k, fit_intercept, solver):
+    X, y, s = problem(kind, k)
+    C = 0.7
+    ours = LogisticRegression(C=C, fit_intercept=fit_intercept, solver=solver, **EXACT).fit(X, y, s)
+    theirs = reference(X, y, s, C, fit_intercept)
+    found, expected = (objective(model, X, y, s, C, 0) for model in (ours, theirs))
+    assert found <= expected * (1 + 1e-10)
+    assert ours.objective_ == pytest.approx(found, rel=1e-10)
+    if kind == "scaled":  # scikit-learn is too far off to be compared with
+        # gd stops with the weight of the 1e-6 column 5e-5 off, which the objective does not feel.
+        assert violation(ours, X, y, s, C, 0.0) < (1e-5 if solver == "gd" else 1e-9)
+        return
+    np.testing.assert_allclose(ours.coef_, theirs.coef_, atol=1e-6 * np.abs(theirs.coef_).max())
+    np.testing.assert_allclose(ours.intercept_, theirs.intercept_, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["dense", "weighted", "sparse"])
+@pytest.mark.parametrize("k", [2, 3])
+@pytest.mark.parametrize("solver", ["newton", "lbfgs", "gd"])
+def test_no_penalty_is_scikit_learns(kind, k, solver):
+    X, y, s = problem(kind, k)
+    ours = LogisticRegression(C=np.inf, solver=solver, **EXACT).fit(X, y, s)
+    theirs = reference(X, y, s, np.inf, True)
+    np.testing.assert_allclose(ours.coef_, theirs.coef_, rtol=1e-6, atol=1e-6)
+    np.testing.assert_allclose(ours.intercept_, theirs.intercept_, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["dense", "weighted", "sparse", "wide", "collinear", "scaled"])
+@pytest.mark.parametrize("k", [2, 3])
+@pytest.mark.parametrize("l1_ratio", [0.3, 1.0])
+@pytest.mark.parametrize("solver", ["auto", "prox-newton", "fista"])
+def test_l1_and_elastic_net_satisfy_their_optimality_conditions(kind, k, l1_ratio, solver):
+    X, y, s = problem(kind, k)
+    C = 0.1
+    model = LogisticRegression(C=C, l1_ratio=l1_ratio, solver=solver, **EXACT).fit(X, y, s)
+    assert violation(model, X, y, s, C, l1_ratio) < 1e-7
+    assert (model.coef_ == 0).any() or l1_ratio < 1
+
+
+def test_elastic_net_reaches_sagas_optimum():
+    X, y, _ = problem("dense", 2)
+    saga = Sklearn(C=0.5, l1_ratio=0.5, solver="saga", tol=1e-10, max_iter=100_000).fit(X, y)
+    ours = LogisticRegression(C=0.5, l1_ratio=0.5, **EXACT).fit(X, y)
+    np.testing.assert_allclose(ours.coef_, saga.coef_, atol=1e-6)
+    assert objective(ours, X, y, None, 0.5, 0.5) <= objective(saga, X, y, None, 0.5, 0.5) * (1 + 1e-12)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    m=st.integers(4, 60), n=st.integers(1, 80), k=st.integers(2, 4), seed=st.integers(0, 10**6),
+    C=st.sampled_from([0.01, 1.0, 30.0]), fit_intercept=st.booleans(), weighted=st.booleans(),
+)  # fmt: skip
+def test_any_shape(m, n, k, seed, C, fit_intercept, weighted):
+    rng = np.random.default_rng(seed)
+    X, s = rng.normal(size=(m, n)), rng.uniform(0.1, 2, m) if weighted else None
+    y = np.arange(m) % k
+    ours = LogisticRegression(C=C, fit_intercept=fit_intercept, **EXACT).fit(X, y, s)
+    theirs = reference(X, y, s, C, fit_intercept)
+    assert objective(ours, X, y, s, C, 0) <= objective(theirs, X, y, s, C, 0) * (1 + 1e-10)
+
+
+@pytest.mark.parametrize("solver", SMOOTH[2:] + NON_SMOOTH)
+@pytest.mark.parametrize("k", [2, 3])
+def test_float32_reaches_the_objective_to_1e_5(solver, k):
+    X, y, _ = problem("dense", k)
+    l1_ratio = 0.5 if solver in NON_SMOOTH else 0.0
+    options = {"l1_ratio": l1_ratio, "solver": solver, "max_iter": 2000}
+    single, double = (LogisticRegression(**options).fit(X.astype(dtype), y) for dtype in ("float32", "float64"))
+    assert single.coef_.dtype == "float32"
+    assert objective(single, X, y, None, 1, l1_ratio) <= objective(double, X, y, None, 1, l1_ratio) * (1 + 1e-5)
+
+
+# Accuracy.
+
+
+@pytest.mark.parametrize("case", load_cases(), ids=lambda case: case.name)
+def test_digits_of_unpenalized_fits(case):
+    newton, auto, lbfgs = (
+        LogisticRegression(C=np.inf, solver=solver, max_iter=5000).fit(case.X, case.y, case.sample_weight)
+        for solver in ("newton", "auto", "lbfgs")
+    )
+    assert digits(case, newton.coef_, newton.intercept_[0]) >= 10
+    assert digits(case, auto.coef_, auto.intercept_[0]) >= 6
+    assert digits(case, lbfgs.coef_, lbfgs.intercept_[0]) >= 6
+    assert newton.objective_ == pytest.approx(case.cost, rel=1e-12)
+
+
+def test_dependent_columns_without_a_penalty_converge_with_a_warning():
+    X, y, _ = problem("dense", 2)
+    twice = np.column_stack([X, X[:, 0]])
+    with pytest.warns(ConvergenceWarning, match="the Hessian is singular"):
+        model = LogisticRegression(C=np.inf, solver="newton").fit(twice, y)
+    single = LogisticRegression(C=np.inf).fit(X, y)
+    assert model.objective_ == pytest.approx(single.objective_, rel=1e-10)
+    assert model.coef_[0, 0] == pytest.approx(model.coef_[0, 5])  # the smallest of all solutions shares the weight
+    assert model.coef_[0, 0] + model.coef_[0, 5] == pytest.approx(single.coef_[0, 0])
+
+
+def test_separable_data_without_a_penalty_are_warned_of_not_claimed():
+    X = np.array([[-2.0], [-1.0], [1.0], [2.0]])
+    with pytest.warns(ConvergenceWarning, match="failed to converge.*smaller C"):
+        LogisticRegression(C=np.inf, solver="lbfgs", max_iter=20).fit(X, [0, 0, 1, 1])
+
+
+def test_a_tolerance_that_is_not_reached_is_warned_of_with_what_to_change():
+    X, y, _ = problem("dense", 2)
+    with pytest.warns(ConvergenceWarning, match=r"gd failed to converge: max_iter.* after 2 iterations \(max_iter=2\)"):
+        model = LogisticRegression(solver="gd", max_iter=2).fit(X, y)
+    assert model.history_[-1]["status"] == "max_iter"
+    assert model.n_iter_ == [2]
+
+
+def test_sgd_comes_close_and_repeats_itself():
+    X, y, s = problem("weighted", 3)
+    for solver in (SGD(batch_size=32, seed=1), SGD(batch_size=32, optimizer="adam", learning_rate=0.05)):
+        with pytest.warns(ConvergenceWarning, match="sgd failed to converge"):
+            first, again = (LogisticRegression(solver=solver, max_iter=60).fit(X, y, s) for _ in range(2))
+        best = LogisticRegression(**EXACT).fit(X, y, s)
+        assert best.objective_ <= first.objective_ <= 1.05 * best.objective_
+        assert first.coef_.tobytes() == again.coef_.tobytes()
+        assert first.solver_ == "sgd"
+
+
+@pytest.mark.parametrize("solver", ["auto", "lbfgs", "newton", "gd"])
+def test_two_runs_give_the_same_bits(solver):
+    X, y, s = problem("weighted", 3)
+    first, again = (LogisticRegression(solver=solver, tol=1e-6, max_iter=5000).fit(X, y, s) for _ in range(2))
+    assert first.coef_.tobytes() == again.coef_.tobytes()
+
+
+# Sample weights.
+
+
+@pytest.mark.parametrize("k", [2, 3])
+@pytest.mark.parametrize("l1_ratio", [0.0, 0.5])
+@pytest.mark.parametrize("as_sparse", [False, True])
+def test_a_weight_is_a_number_of_copies_and_zero_is_absence(k, l1_ratio, as_sparse):
+    X, y, _ = problem("dense", k)
+    copies = np.random.default_rng(0).integers(0, 4, len(y))
+    put = sparse.csr_array if as_sparse else np.asarray
+    model = LogisticRegression(l1_ratio=l1_ratio, **EXACT)
+    weighted = clone(model).fit(put(X), y, copies)
+    repeated = clone(model).fit(put(np.repeat(X, copies, axis=0)), np.repeat(y, copies))
+    np.testing.assert_allclose(weighted.coef_, repeated.coef_, atol=1e-7)
+    np.testing.assert_allclose(weighted.intercept_, repeated.intercept_, atol=1e-7)
+
+
+@pytest.mark.parametrize("class_weight", ["balanced", {0: 1.0, 1: 5.0, 2: 0.5}])
+def test_class_weights_are_scikit_learns(class_weight):
+    X, y, s = problem("weighted", 3)
+    ours = LogisticRegression(class_weight=class_weight, **EXACT).fit(X, y, s)
+    theirs = Sklearn(class_weight=class_weight, solver="newton-cholesky", tol=1e-12).fit(X, y, s)
+    np.testing.assert_allclose(ours.coef_, theirs.coef_, atol=1e-6)
+
+
+def test_standardize_penalizes_standardized_weights():
+    X, y, _ = problem("scaled", 2)
+    ours = LogisticRegression(standardize=True, **EXACT).fit(X, y)
+    Z = (X - X.mean(axis=0)) / X.std(axis=0)
+    theirs = reference(Z, y, None, 1.0, True)
+    np.testing.assert_allclose(ours.coef_ * X.std(axis=0), theirs.coef_, atol=1e-6)
+
+
+# Kinds of arrays.
+
+
+def test_every_backend_gives_its_own_arrays_and_numpys_numbers(backend):
+    X, y, s = problem("weighted", 3)
+    expected = LogisticRegression(**EXACT).fit(X, y, s)
+    put = backend.put
+    model = LogisticRegression(**EXACT).fit(put(X), put(y), put(s))
+    for name in ("coef_", "intercept_"):
+        assert type(getattr(model, name)) is type(put(X))
+        np.testing.assert_allclose(backend.get(getattr(model, name)), getattr(expected, name), atol=1e-7)
+    for method in ("decision_function", "predict_proba", "predict_log_proba", "predict"):
+        found = getattr(model, method)(put(X))
+        assert type(found) is type(put(X))
+        np.testing.assert_allclose(backend.get(found), getattr(expected, method)(X), atol=1e-6)
+    assert model.score(put(X), put(y)) == expected.score(X, y)
+    if backend.name != "numpy":
+        with pytest.raises(ValueError, match="convert X to"):
+            model.predict(X)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int8", "bool", "int64", "float16", "float32", "float64"])
+@pytest.mark.parametrize("layout", ["C", "F", "strided", "read-only", "memmap"])
+def test_dtypes_and_layouts(dtype, layout, tmp_path, rng):
+    X = rng.integers(0, 2 if dtype == "bool" else 100, (60, 4)).astype(dtype)
+    y = np.arange(60) % 2
+    expected = LogisticRegression(dtype="float64").fit(X.astype("float64"), y)
+    if layout == "strided":
+        X = np.repeat(np.repeat(X, 2, axis=0), 3, axis=1)[::2, ::3]
+    elif layout == "memmap":
+        X.tofile(tmp_path / "X")
+        X = np.memmap(tmp_path / "X", dtype=dtype, mode="r", shape=X.shape)
+    else:
+        X = np.array(X, order="F" if layout == "F" else "C")
+        X.flags.writeable = layout != "read-only"
+    model = LogisticRegression().fit(X, y)
+    assert model.coef_.dtype == ("float64" if dtype in ("float64", "int64") else "float32")
+    np.testing.assert_allclose(model.coef_, expected.coef_, rtol=1e-2, atol=1e-5)
+    np.testing.assert_allclose(model.predict_proba(X), expected.predict_proba(X.astype("float64")), atol=1e-4)
+
+
+def test_frames_keep_their_names():
+    pandas = pytest.importorskip("pandas")
+    X, y, _ = problem("dense", 2)
+    frame = pandas.DataFrame(X, columns=list("abcde"))
+    model = LogisticRegression().fit(frame, pandas.Series(y))
+    assert model.feature_names_in_.tolist() == list("abcde")
+    np.testing.assert_array_equal(model.predict(frame), LogisticRegression().fit(X, y).predict(X))
+
+
+@pytest.mark.parametrize("layout", ["uint8", "float32", "F"])
+@pytest.mark.parametrize("solver", ["lbfgs", "newton"])
+def test_x_is_neither_widened_nor_copied_as_a_whole(layout, solver, rng):
+    X = rng.integers(0, 255, (1_000_000, 60) if layout == "uint8" else (500_000, 60)).astype("uint8")
+    X = X if layout == "uint8" else np.array(X, dtype="float32", order="F" if layout == "F" else "C")
+    y = (X[:, 0] > 100 + 50 * rng.normal(size=len(X))).astype(int)
+    tracemalloc.start()
+    LogisticRegression(solver=solver).fit(X, y)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 0.25 * X.nbytes + (64 << 20) + 100 * len(X)  # and a dozen numbers a sample: labels, margins
+
+
+# Labels and other input.
+
+
+@pytest.mark.parametrize(
+    "labels", [["no", "yes"], [b"no", b"yes"], [-1, 1], [False, True], [1.0, 2.0], ["a", "b", "c"], [10, 20, 30]]
+)
+def test_labels_of_any_type(labels):
+    X, y, _ = problem("dense", len(labels))
+    labels = np.array(labels)
+    model = LogisticRegression().fit(X, labels[y])
+    np.testing.assert_array_equal(model.classes_, labels)
+    assert model.classes_.dtype == labels.dtype
+    np.testing.assert_array_equal(model.predict(X), labels[LogisticRegression().fit(X, y).predict(X)])
+
+
+def test_log_probabilities_are_finite_for_finite_margins():
+    for k in (2, 3):
+        X, y, _ = problem("dense", k)
+        model = LogisticRegression().fit(X, y)
+        far = model.predict_log_proba(1e6 * X)
+        assert np.isfinite(far).all()
+        assert far.min() < -1e5
+        np.testing.assert_allclose(np.exp(model.predict_log_proba(X)), model.predict_proba(X), rtol=1e-10)
+
+
+X_SMALL, Y_SMALL = np.arange(8.0).reshape(4, 2), [0, 1, 0, 1]
+
+
+@pytest.mark.parametrize(
+    ("X", "y", "s", "message"),
+    [
+        (np.ma.masked_array(X_SMALL, X_SMALL > 6), Y_SMALL, None, "X is a masked array"),
+        (X_SMALL, np.ma.masked_array(Y_SMALL, [0, 0, 0, 1]), None, "y is a masked array"),
+        (X_SMALL.astype("datetime64[s]"), Y_SMALL, None, "datetime"),
+        (X_SMALL, np.array(Y_SMALL).astype("datetime64[s]"), None, "dates are not labels"),
+        (X_SMALL, ["a", 1, "a", 1], None, "several types|mix of"),
+        (X_SMALL, [0, 0, 0, 0], None, "only one class"),
+        (X_SMALL, [0, 1, 0], None, "inconsistent numbers of samples"),
+        (X_SMALL, [0, 1, 0, np.nan], None, "NaN"),
+        (X_SMALL, Y_SMALL, [1, 1, -1, 1], "1 negative entries"),
+        (X_SMALL, Y_SMALL, [0, 0, 0, 0], "zero for every sample"),
+        (X_SMALL, Y_SMALL, [1, np.nan, 1, 1], "NaN"),
+        (X_SMALL, Y_SMALL, [1, 1], "sample_weight.shape"),
+        (np.where(X_SMALL == 3, np.inf, X_SMALL), Y_SMALL, None, "infinity"),
+        (X_SMALL[:, 0], Y_SMALL, None, "Expected 2D array"),
+        (X_SMALL + 1j, Y_SMALL, None, "Complex"),
+    ],
+)
+def test_bad_input_is_refused(X, y, s, message):
+    with pytest.raises((ValueError, TypeError), match=message):
+        LogisticRegression().fit(X, y, s)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"C": 0}, "C=0: use a number > 0"),
+        ({"C": float("nan")}, "C=nan"),
+        ({"l1_ratio": 1.1}, "l1_ratio=1.1"),
+        ({"tol": -1}, "tol=-1"),
+        ({"max_iter": 1.5}, "max_iter=1.5"),
+        ({"dtype": "float16"}, "dtype='float16'"),
+        ({"random_state": "x"}, "random_state='x'"),
+        ({"callback": 3}, "callback=3"),
+        ({"solver": "saga"}, "solver='saga' does not support this ridge penalty or none.*newton"),
+        ({"solver": "fista"}, "solver='fista' does not support this ridge"),
+        ({"solver": "lbfgs", "l1_ratio": 0.5}, "solver='lbfgs' does not support this l1.*prox-newton, fista"),
+        ({"solver": LBFGS(), "l1_ratio": 0.5}, "does not support this l1"),
+        ({"device": "gpu"}, "unknown device"),
+    ],
+)
+def test_other_parameters_are_refused_before_any_work(options, message):
+    with pytest.raises(ValueError, match=message):
+        LogisticRegression(**options).fit(X_SMALL, Y_SMALL)
+
+
+def test_a_hessian_that_does_not_fit_is_refused(monkeypatch):
+    monkeypatch.setattr("gpulr.solvers.newton.available_memory", lambda like: 100)
+    with pytest.raises(ValueError, match="use solver='lbfgs'"):
+        LogisticRegression(solver="newton").fit(X_SMALL, Y_SMALL)
+
+
+# The rest of an estimator's life.
+
+
+def test_history_says_what_happened():
+    X, y, _ = problem("dense", 2)
+    model = LogisticRegression(solver="lbfgs").fit(X, y)
+    history = model.history_
+    assert [line["iteration"] for line in history] == list(range(model.n_iter_[0] + 1))
+    assert history[0]["objective"] == pytest.approx(len(y) * np.log(2))
+    assert history[-1]["objective"] == model.objective_
+    assert history[-1]["gradient_norm"] <= 1e-4
+    assert history[-1]["status"] in ("converged", "precision")
+    assert all(a["passes"] < b["passes"] for a, b in pairwise(history))
+
+
+def test_auto_chooses_by_shape_and_penalty(rng):
+    y = np.arange(60) % 2
+    for n, options, expected in (
+        (5, {}, "newton"),
+        (5, {"l1_ratio": 0.5}, "prox-newton"),
+        (80, {}, "gram-newton"),
+        (80, {"standardize": True}, "newton"),
+        (1500, {"l1_ratio": 0.5}, "fista"),
+    ):
+        model = LogisticRegression(max_iter=2000, **options).fit(rng.normal(size=(60, n)), y)
+        assert model.solver_ == expected
+
+
+def test_warm_start_needs_no_iteration_at_the_optimum():
+    for k in (2, 3):
+        X, y, _ = problem("dense", k)
+        model = LogisticRegression(warm_start=True, solver="lbfgs", tol=1e-6).fit(X, y)
+        assert model.n_iter_ > 2
+        assert model.fit(X, y).n_iter_ <= 1
+
+
+def test_partial_fit_approaches_the_fit():
+    X, y, _ = problem("dense", 3)
+    model = LogisticRegression(solver=SGD(batch_size=16), C=10.0)
+    for _ in range(150):
+        for part in np.array_split(np.arange(len(y)), 3):
+            model.partial_fit(X[part], y[part], classes=[0, 1, 2])
+    assert model.score(X, y) >= LogisticRegression(C=10.0).fit(X, y).score(X, y) - 0.03
+    for bad, message in (({"classes": None}, "needs classes"), ({"classes": [0, 1]}, "not among the classes")):
+        with pytest.raises(ValueError, match=message):
+            LogisticRegression().partial_fit(X, y, **bad)
+    with pytest.raises(ValueError, match="classes must stay"):
+        model.partial_fit(X, y, classes=[0, 1, 2, 3])
+    with pytest.raises(ValueError, match="does not support an l1 penalty"):
+        LogisticRegression(l1_ratio=1).partial_fit(X, y, classes=[0, 1, 2])
+    with pytest.raises(ValueError, match="'auto', 'sgd' or an SGD"):
+        LogisticRegression(solver="newton").partial_fit(X, y, classes=[0, 1, 2])
+
+
+@pytest.mark.parametrize("k", [2, 3])
+def test_pickle_copy_clone_and_scikit_learns_twin(k):
+    X, y, _ = problem("dense", k)
+    model = LogisticRegression(C=2.0).fit(X, y)
+    for again in (pickle.loads(pickle.dumps(model)), copy.deepcopy(model), model.to_sklearn()):
+        np.testing.assert_allclose(again.predict_proba(X), model.predict_proba(X), rtol=1e-12)
+    assert type(model.to_sklearn()) is Sklearn
+    assert clone(model).get_params() == model.get_params()
+    with pytest.raises(NotFittedError):
+        clone(model).predict(X)
+
+
+def test_a_pickle_holds_numpy_arrays_only():
+    torch = pytest.importorskip("torch")
+    X, y, _ = problem("dense", 2)
+    model = LogisticRegression().fit(torch.asarray(X), torch.asarray(y))
+    again = pickle.loads(pickle.dumps(model))
+    assert type(again.coef_) is np.ndarray
+    np.testing.assert_array_equal(again.predict(X), model.predict(torch.asarray(X)).numpy())
+
+
+def test_sparse_coefficients_predict_as_dense_ones():
+    X, y, _ = problem("dense", 3)
+    model = LogisticRegression(C=0.1, l1_ratio=1).fit(X, y)
+    expected = model.predict_proba(X)
+    np.testing.assert_allclose(model.sparsify().predict_proba(X), expected)
+    np.testing.assert_allclose(model.predict_proba(sparse.csr_array(X)), expected)
+    np.testing.assert_allclose(model.densify().predict_proba(X), expected)
+
+
+def test_callback_and_verbose(capsys):
+    X, y, _ = problem("dense", 2)
+    seen = []
+    model = LogisticRegression(verbose=1, callback=lambda iteration, look: seen.append(iteration)).fit(X, y)
+    assert seen == list(range(model.n_iter_[0] + 1))
+    assert capsys.readouterr().out.startswith("iteration 0: mean objective 0.6931471806\n")
+
+
+def test_an_interrupted_fit_ends_at_once():
+    def interrupt(iteration, look):
+        raise KeyboardInterrupt
+
+    X, y, _ = problem("dense", 2)
+    with pytest.raises(KeyboardInterrupt):
+        LogisticRegression(callback=interrupt).fit(X, y)
+
+
+def test_in_a_grid_search():
+    X, y = load_breast_cancer(return_X_y=True)
+    search = GridSearchCV(LogisticRegression(), {"C": [0.01, 1.0, 100.0]}, cv=3).fit(X, y)
+    assert search.best_score_ > 0.93
+
+
+def test_iris():
+    X, y = load_iris(return_X_y=True)
+    assert LogisticRegression().fit(X, y).score(X, y) == pytest.approx(146 / 150)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("kind", ["dense", "weighted", "sparse", "wide"])
+def test_a_gpu_for_host_arrays_gives_host_arrays(request, kind):
+    from conftest import gpu
+
+    gpu(request)
+    X, y, s = problem(kind, 3)
+    cpu, cuda = (LogisticRegression(device=name, **EXACT).fit(X, y, s) for name in ("cpu", "cuda"))
+    assert type(cuda.coef_) is np.ndarray
+    np.testing.assert_allclose(cuda.coef_, cpu.coef_, atol=1e-7)
+    assert cuda.device_ == "cuda:0"
