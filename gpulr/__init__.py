@@ -10,6 +10,7 @@ from gpulr.training import Training, train
 
 if TYPE_CHECKING:
     from gpulr.estimator import LogisticRegression
+    from gpulr.inference import summary
 
 __all__ = [
     "Dataset",
@@ -19,14 +20,19 @@ __all__ = [
     "load_dataset",
     "load_model",
     "save_model",
+    "summary",
     "train",
 ]
 
 
 def __getattr__(name: str) -> Any:
-    """The estimator on first use: scikit-learn takes a second to import, which the rest does not need."""
+    """The estimator and its summary on first use: scikit-learn takes a second to import, which the rest does not need."""
     if name == "LogisticRegression":
         from gpulr.estimator import LogisticRegression
 
         return LogisticRegression
+    if name == "summary":
+        from gpulr.inference import summary
+
+        return summary
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -21,6 +21,7 @@ LAYERS = [
     ["solvers", "model_file"],
     ["training", "lesson", "inputs"],
     ["estimator"],
+    ["inference"],
     ["bench"],
     ["cli"],
 ]
