@@ -41,6 +41,7 @@ from gpulr.inputs import (
     rows_of,
 )
 from gpulr.objective import Objective
+from gpulr.parallel import one_core_a_block
 from gpulr.rows import Rotation, Rows, rotate
 from gpulr.solvers import SGD, SOLVERS, GradientDescent, Result, Solver, minimize
 from gpulr.solvers.newton import hessian_bytes
@@ -167,7 +168,7 @@ class LogisticRegression(LinearClassifierMixin, SparseCoefMixin, BaseEstimator):
         X, place = check_features(self, X, self.device, reset=True)
         labels = check_labels(y, X)
         s = self._sample_weight(sample_weight, labels)
-        with place.current():
+        with place.current(), one_core_a_block():
             rows = put_rows(X, labels, s, place, self.dtype)
             problem = self._problem(rows, len(labels.classes))
             result, objective = self._minimize(problem)
@@ -207,7 +208,7 @@ class LogisticRegression(LinearClassifierMixin, SparseCoefMixin, BaseEstimator):
         X, place = check_features(self, X, self.device, reset=first)
         labels = check_labels(y, X, classes=known if first else to_host(self.classes_))
         s = self._sample_weight(sample_weight, labels)
-        with place.current():
+        with place.current(), one_core_a_block():
             rows = put_rows(X, labels, s, place, self.dtype)
             problem = self._problem(rows, len(labels.classes), start=not first, precondition=False)
             problem = replace(problem, solver=solver, name="sgd", rotation=None)

@@ -14,14 +14,15 @@ ROOT = Path(gpulr.__file__).parent
 # From the bottom up. A module may import those of lower layers and of its own.
 LAYERS = [
     ["device", "images", "data_files"],
-    ["links", "products", "datasets"],
+    ["links", "products", "parallel", "datasets"],
     ["passes"],
     ["rows"],
     ["objective"],
     ["solvers", "model_file"],
-    ["training", "lesson", "inputs"],
+    ["lesson", "inputs"],
     ["estimator"],
     ["inference"],
+    ["training"],
     ["bench"],
     ["cli"],
 ]

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
-from array_api_compat import array_namespace, device, is_cupy_array, is_torch_array
+from array_api_compat import array_namespace, is_cupy_array, is_numpy_array, is_torch_array
 
 from gpulr import products
 from gpulr.device import Array, floats
+from gpulr.parallel import in_blocks, ordered
 from gpulr.passes import Propagate
 
 # Size of a block after conversion to the dtype of the computation. On the host: large enough that the Python call around
@@ -44,13 +46,13 @@ class MemoryRows:
     def propagate(self, one_pass: Propagate, w: Array, b: Array) -> tuple[Array, Array, Array]:
         """One pass over all rows, block by block: (cost, dw, db) as in `gpulr.passes`, summed in order in float64."""
         xp = array_namespace(w)
-        sums: list[Array] = []
-        for rows in _slices(self.X, w.dtype, axis=0):
+
+        def of_block(rows: slice) -> list[Array]:
             s = None if self.sample_weight is None else self.sample_weight[rows]
-            block = one_pass(self.X[rows, :], self.y[rows], w, b, s)
-            block = tuple(xp.astype(part, xp.float64, copy=False) for part in block)
-            sums = [one + other for one, other in zip(sums, block, strict=True)] if sums else list(block)
-        cost, dw, db = sums
+            sums = one_pass(self.X[rows, :], self.y[rows], w, b, s)
+            return [xp.astype(part, xp.float64, copy=False) for part in sums]
+
+        cost, dw, db = _added(ordered(of_block, _slices(self.X, w.dtype, axis=0)))
         return cost, dw, db
 
     @cached_property
@@ -65,10 +67,12 @@ class MemoryRows:
     def rmatmul(self, z: Array) -> Array:
         """Xᵀ z: (n,) for z (m,), (n, k) for z (m, k), in z's dtype; blocks added in order in float64."""
         xp = array_namespace(self.X, z)
-        total = xp.zeros((self.X.shape[1], *z.shape[1:]), dtype=xp.float64, device=device(z))
-        for rows in _slices(self.X, z.dtype, axis=0):
+
+        def of_block(rows: slice) -> list[Array]:
             block = xp.astype(self.X[rows, :], z.dtype, copy=False)
-            total = total + xp.astype(products.rmatmul(block, z[rows, ...]), xp.float64, copy=False)
+            return [xp.astype(products.rmatmul(block, z[rows, ...]), xp.float64, copy=False)]
+
+        (total,) = _added(ordered(of_block, _slices(self.X, z.dtype, axis=0)))
         return xp.astype(total, z.dtype, copy=False)
 
     def gram(self) -> Array:
@@ -78,25 +82,26 @@ class MemoryRows:
         float32, and K is formed only once.
         """
         xp = array_namespace(self.X, self.y)
-        m = self.X.shape[0]
         dtype = self.y.dtype if xp.isdtype(self.X.dtype, "real floating") else xp.float64
-        total = xp.zeros((m, m), dtype=xp.float64, device=device(self.y))
-        for columns in _slices(self.X, dtype, axis=1):
+
+        def of_block(columns: slice) -> list[Array]:
             block = xp.astype(self.X[:, columns], dtype, copy=False)
-            total = total + xp.astype(block @ block.T, xp.float64, copy=False)
+            return [xp.astype(block @ block.T, xp.float64, copy=False)]
+
+        (total,) = _added(ordered(of_block, _slices(self.X, dtype, axis=1)))
         return total
 
     def scatter(self, d: Array) -> tuple[Array, Array]:
         """Xᵀ diag(d) X (n, n) and Xᵀ d (n,) for d (m,) ≥ 0, in float64; blocks multiplied in d's dtype."""
-        xp, n = array_namespace(self.X, d), self.X.shape[1]
-        square = xp.zeros((n, n), dtype=xp.float64, device=device(d))
-        single = xp.zeros(n, dtype=xp.float64, device=device(d))
-        # The product with √d is a copy, so it is made in blocks even where X needs no conversion.
-        for rows in _slices(self.X, d.dtype, axis=0, always=True):
+        xp = array_namespace(self.X, d)
+
+        def of_block(rows: slice) -> list[Array]:
             root = xp.sqrt(d[rows])
             block = root[:, None] * xp.astype(self.X[rows, :], d.dtype, copy=False)
-            square = square + xp.astype(block.T @ block, xp.float64, copy=False)
-            single = single + xp.astype(root @ block, xp.float64, copy=False)
+            return [xp.astype(part, xp.float64, copy=False) for part in (block.T @ block, root @ block)]
+
+        # The product with √d is a copy, so it is made in blocks even where X needs no conversion.
+        square, single = _added(ordered(of_block, _slices(self.X, d.dtype, axis=0, always=True)))
         return square, single
 
     def moments(self) -> tuple[Array, Array]:
@@ -104,13 +109,13 @@ class MemoryRows:
         xp, dtype = array_namespace(self.X, self.y), self.y.dtype
         # Moments about the first row: those about zero lose all digits when a column is far from zero.
         origin = xp.astype(self.X[0, :], dtype)
-        n = self.X.shape[1]
-        first, second = (xp.zeros(n, dtype=xp.float64, device=device(self.y)) for _ in range(2))
-        for rows in _slices(self.X, dtype, axis=0, always=True):
+
+        def of_block(rows: slice) -> list[Array]:
             block = xp.astype(self.X[rows, :], dtype, copy=False) - origin
             s = xp.ones_like(self.y[rows]) if self.sample_weight is None else self.sample_weight[rows]
-            first = first + xp.astype(s @ block, xp.float64, copy=False)
-            second = second + xp.astype(s @ block**2, xp.float64, copy=False)
+            return [xp.astype(part, xp.float64, copy=False) for part in (s @ block, s @ block**2)]
+
+        first, second = _added(ordered(of_block, _slices(self.X, dtype, axis=0, always=True)))
         total = self.total_weight
         mean = first / total
         variance = second / total - mean**2
@@ -137,19 +142,30 @@ def matmul(X: Array, w: Array) -> Array:
         (m,) or (m, k) in w's dtype.
     """
     xp = array_namespace(X, w)
-    parts = [xp.astype(X[rows, :], w.dtype, copy=False) @ w for rows in _slices(X, w.dtype, axis=0)]
+    slices = _slices(X, w.dtype, axis=0)
+    parts = list(ordered(lambda rows: xp.astype(X[rows, :], w.dtype, copy=False) @ w, slices))
     return parts[0] if len(parts) == 1 else xp.concat(parts)
+
+
+def _added(blocks: Iterator[list[Array]]) -> list[Array]:
+    """The sums over all blocks, added in their order."""
+    total = next(blocks)
+    for block in blocks:
+        total = [one + other for one, other in zip(total, block, strict=True)]
+    return total
 
 
 def _slices(X: Array, dtype: object, axis: int, always: bool = False) -> list[slice]:
     """Slices of one axis of X such that a block of `dtype` has BLOCK_BYTES.
 
-    One slice of all of X when a product reads it as it is, that is in this dtype and without gaps, unless `always`.
+    One slice of all of X when a product reads it as it is, that is in this dtype and without gaps; unless `always`, or
+    blocks are to be spread over the cores of the host.
     """
     size = X.shape[axis]
     flags = getattr(X, "flags", None)  # NumPy and CuPy; a BLAS library copies what has gaps
     has_gaps = flags is not None and not (flags.c_contiguous or flags.f_contiguous)
-    if size == 0 or (X.dtype == dtype and not has_gaps and not always):
+    spread = is_numpy_array(X) and in_blocks()
+    if size == 0 or (X.dtype == dtype and not has_gaps and not always and not spread):
         return [slice(0, size)]
     xp = array_namespace(X)
     itemsize = xp.finfo(dtype).bits // 8
