@@ -203,7 +203,7 @@ def _gpulr(
             # A cost that rises is for `train` to tell; here it would be told at every repeat.
             warnings.filterwarnings("ignore", "the cost rose")
             trained = fit(
-                dataset, solver="gd", iterations=length, learning_rate=learning_rate, init="zeros", seed=0,
+                dataset, iterations=length, learning_rate=learning_rate, init="zeros", seed=0,
                 device=device.name, pass_name=pass_name, dtype="float64", record_every=100, callback=None,
             )  # fmt: skip
         return [record.cost for record in trained.result.history]

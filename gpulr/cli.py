@@ -56,6 +56,16 @@ class LearningRate(click.ParamType[Any]):
         return rate
 
 
+class Number(click.FloatRange):
+    """A number in a range; click lets nan through any."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        number = super().convert(value, param, ctx)
+        if math.isnan(number):
+            self.fail(f"{value!r} is not a number", param, ctx)
+        return number
+
+
 class DeviceName(click.ParamType[str]):
     """auto, cpu, cuda or cuda:N; whether it is there is found out later."""
 
@@ -99,7 +109,7 @@ def data_options(function: Callable[P, R]) -> Callable[P, R]:
     """Which data, for the commands that train."""
     for option in (
         click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True,
-                     help="Of the held-out split and of a random start."),
+                     help="Of the held-out split and of whatever else is random."),
         # No defaults here: what is given without effect is refused.
         click.option("--image-size", type=click.IntRange(1),
                      help="Pictures of a folder are resized to so many pixels a side.  [default: 64]"),
@@ -113,6 +123,33 @@ def data_options(function: Callable[P, R]) -> Callable[P, R]:
     return function
 
 
+def solver_options(function: Callable[P, R]) -> Callable[P, R]:
+    """What belongs to one kind of solver. No defaults here: what is given without effect is refused."""
+    for option in (
+        click.option("--class-weight", type=click.Choice(["balanced"]),
+                     help="Not with gd. balanced: both classes weigh as much.  [default: every sample does]"),
+        click.option("--tol", type=Number(0, math.inf, max_open=True),
+                     help="Not with gd. Tolerance at which the solver stops.  [default: 0.0001]"),
+        click.option("--standardize", is_flag=True, default=None,
+                     help="Not with gd. Penalize the weights of the features at unit variance."),
+        click.option("--l1-ratio", type=Number(0, 1),
+                     help="Not with gd. Share of the l1 penalty, 0 (ridge) to 1 (lasso).  [default: 0]"),
+        click.option("--C", "C", type=Number(0, min_open=True), metavar="NUMBER|inf",
+                     help="Not with gd. Inverse of the strength of the penalty; inf for none.  [default: 1]"),
+        click.option("--record-every", type=click.IntRange(1),
+                     help="gd only. Iterations between recorded costs.  [default: 100]"),
+        click.option("--pass", "pass_name", type=click.Choice(["auto", *PASSES]),
+                     help="gd only. How X is read at every iteration: in for loops, or in array operations. auto: in array "
+                     "operations too, or not at all, in Gram space, where it pays: more features than samples, and enough "
+                     "iterations.  [default: auto]"),
+        click.option("--init", type=click.Choice(["zeros", "random"]), help="gd only.  [default: zeros]"),
+        click.option("--learning-rate", type=LearningRate(),
+                     help="gd only. auto: 1/L from the data, which cannot raise the cost.  [default: 0.005]"),
+    ):  # fmt: skip
+        function = option(function)
+    return function
+
+
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__)
 def main() -> None:
@@ -121,38 +158,35 @@ def main() -> None:
 
 @main.command()
 @data_options
-@click.option("--solver", type=click.Choice(["gd"]), default="gd", show_default=True)
-@click.option("--iterations", type=click.IntRange(1), default=2000, show_default=True)
-@click.option("--learning-rate", type=LearningRate(), default=0.005, show_default=True,
-              help="auto: 1/L from the data, which cannot raise the cost.")  # fmt: skip
-@click.option("--init", type=click.Choice(["zeros", "random"]), default="zeros", show_default=True)
+@click.option("--solver", type=click.Choice(training.SOLVER_NAMES), default="gd", show_default=True,
+              help="gd: the lesson's gradient descent. The others find the optimum of scikit-learn's penalized objective: "
+              "lbfgs, newton, sgd (ridge), prox-newton, fista (l1); auto chooses.")  # fmt: skip
+@click.option("--iterations", type=click.IntRange(1),
+              help="Steps of gd; the most that another solver makes.  [default: 2000 for gd, 100 for others]")  # fmt: skip
+@solver_options
 @click.option("--device", "device_name", type=DeviceName(), default="auto", show_default=True)
-@click.option(
-    "--pass",
-    "pass_name",
-    type=click.Choice(["auto", *PASSES]),
-    default="auto",
-    show_default=True,
-    help="How X is read at every iteration: in for loops, or in array operations. auto: in array operations "
-    "too, or not at all, in Gram space, where it pays: more features than samples, and enough iterations.",
-)
 @click.option("--dtype", type=click.Choice(["float32", "float64"]), default="float64", show_default=True,
               help="Of the computation; the data stay as they are stored.")  # fmt: skip
-@click.option("--record-every", type=click.IntRange(1), help="Iterations between recorded costs.  [default: 100]")
 @click.option("--output", type=click.Path(dir_okay=False, path_type=Path), help="Write the model to this file.")
 @reports
 def train(
     data: str, x_name: str | None, y_name: str | None, test_size: float | None, image_size: int | None, seed: int,
-    iterations: int, device_name: str, output: Path | None, as_json: bool, **options: Any,
+    solver: str, iterations: int | None, device_name: str, dtype: str, output: Path | None, as_json: bool, **options: Any,
 ) -> None:  # fmt: skip
     """Train on DATA: digits (the default), cats, an HDF5 or npz file, or a folder."""
+    try:
+        training.check_options(solver, options)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
     if output is not None and not output.absolute().parent.is_dir():
         raise FileNotFoundError(f"--output {output}: there is no folder {output.parent}")
     dataset = datasets.load_dataset(data, x=x_name, y=y_name, test_size=test_size, seed=seed, image_size=image_size)
+    iterations = iterations or training.default_iterations(solver)
     with _progress(iterations, show=not as_json) as callback:
         trained = training.train(
-            dataset, iterations=iterations, device=device_name, seed=seed, callback=callback, **options
-        )
+            dataset, solver=solver, iterations=iterations, device=device_name, dtype=dtype, seed=seed,
+            callback=callback, **options,
+        )  # fmt: skip
     if output is not None:
         save_model(trained.model, output)
     summary = {**trained.summary, "model": None if output is None else str(output)}
@@ -321,11 +355,14 @@ def _print_json(value: dict[str, Any]) -> None:
 def _print_training(summary: dict[str, Any]) -> None:
     stdout.print(f"{escape(summary['data'])}: {summary['n_samples']} samples, {summary['n_features']} features")
     costs = Table("iteration", "cost")
-    for iteration, cost in summary["costs"]:
+    # Solvers other than gd record every iteration; about 20 are enough to see.
+    every = max(1, len(summary["costs"]) // 20) if "status" in summary else 1
+    for iteration, cost in summary["costs"][::every]:
         costs.add_row(str(iteration), f"{cost:.6f}")
     costs.add_row(f"{summary['n_iter']}", f"{summary['final_cost']:.6f}")
     stdout.print(costs)
-    lines = {
+    lines = {"solver": f"{summary['solver']} ({summary['status']})"} if "status" in summary else {}
+    lines |= {
         "train accuracy": _percent(summary["train_accuracy"]),
         "test accuracy": _percent(summary["test_accuracy"]),
         "time": f"{summary['seconds']:.3f} s for {summary['n_iter']} iterations",

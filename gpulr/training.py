@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from operator import index
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -16,8 +18,16 @@ from gpulr.model_file import Model
 from gpulr.objective import descent_from, gram_pays
 from gpulr.passes import PASSES
 from gpulr.rows import MemoryRows
-from gpulr.solvers import GradientDescent, Result, minimize
+from gpulr.solvers import SOLVERS, GradientDescent, Record, Result, minimize
 from gpulr.solvers.minimize import Callback
+
+if TYPE_CHECKING:
+    from gpulr.estimator import LogisticRegression
+
+# Of `train`: the lesson's gradient descent, and those of the estimator, whose own "gd" is another one, with line searches.
+SOLVER_NAMES = ("gd", "auto", *(name for name in SOLVERS if name != "gd"))
+LESSON_OPTIONS = ("learning_rate", "init", "pass_name", "record_every")
+ESTIMATOR_OPTIONS = ("C", "l1_ratio", "standardize", "tol", "class_weight")
 
 
 @dataclass(frozen=True)
@@ -26,9 +36,11 @@ class Training:
 
     Attributes:
         model: the trained model, in host memory.
-        result: of the minimization; its parameters stay on the device.
+        result: of the minimization. Of gradient descent its parameters stay on the device; of the other solvers they
+            are w and b of `model`, and the decrements in its history are nan.
         device: where it ran, and why there.
-        summary: the same as JSON values: accuracies in percent, costs as [iteration, cost] pairs, seconds, options.
+        summary: the same as JSON values: accuracies in percent, costs as [iteration, cost] pairs, seconds, options. For
+            a solver other than gd the cost is the mean objective, penalty included, and C is None when that is none.
     """
 
     model: Model
@@ -41,52 +53,68 @@ def train(
     dataset: Dataset,
     *,
     solver: str = "gd",
-    iterations: int = 2000,
-    learning_rate: float | Literal["auto"] = 0.005,
-    init: str = "zeros",
+    iterations: int | None = None,
+    learning_rate: float | Literal["auto"] | None = None,
+    init: str | None = None,
     seed: int = 0,
     device: str = "auto",
-    pass_name: str = "auto",
+    pass_name: str | None = None,
     dtype: str = "float64",
     record_every: int | None = None,
+    C: float | None = None,
+    l1_ratio: float | None = None,
+    standardize: bool | None = None,
+    tol: float | None = None,
+    class_weight: Literal["balanced"] | None = None,
     callback: Callback | None = None,
 ) -> Training:
     """Train on `dataset.X_train`, measure the accuracy on both parts.
 
+    "gd" is the lesson's full-batch gradient descent: no penalty, a fixed number of steps. Any other solver minimizes
+    scikit-learn's objective of the features, `dataset.scale` included, with `gpulr.LogisticRegression`. None takes an
+    option's default; an option without effect is refused.
+
     Args:
         dataset: from `gpulr.load_dataset`.
-        solver: "gd", full-batch gradient descent.
-        iterations: number of steps ≥ 1.
-        learning_rate: a positive number, or "auto" for 1/L, which cannot raise the cost.
-        init: "zeros", or "random" for w ~ N(0, 0.01²) from `seed`; b starts at 0.
+        solver: "gd", or one of the estimator: "auto", "lbfgs", "newton" and "sgd" for ridge or no penalty, "auto",
+            "prox-newton" and "fista" with l1.
+        iterations: number of steps ≥ 1 of gd, 2000 by default; else the most iterations, 100 by default.
+        learning_rate: of gd. A positive number, or "auto" for 1/L, which cannot raise the cost. By default 0.005.
+        init: of gd. "zeros" (the default), or "random" for w ~ N(0, 0.01²) from `seed`; b starts at 0.
+        seed: of a random `init`, and of sgd's shuffling.
         device: "auto", "cpu", "cuda" or "cuda:N".
-        pass_name: "loop" and "vectorized" read X at every iteration in that way; "auto" is vectorized, in Gram space
-            when there are more features than samples and enough iterations for it to pay (the same iterates, see
-            `gpulr.rows.rotated`).
+        pass_name: of gd. "loop" and "vectorized" read X at every iteration in that way; "auto" (the default) is
+            vectorized, in Gram space when there are more features than samples and enough iterations for it to pay (the
+            same iterates, see `gpulr.rows.rotated`).
         dtype: of the computation, "float32" or "float64". X stays as it is stored.
-        record_every: the cost is recorded every so many iterations. By default every 100, as in the lesson, or more
-            often in a short training, so that there are about 20 records.
+        record_every: of gd. The cost is recorded every so many iterations. By default every 100, as in the lesson, or
+            more often in a short training, so that there are about 20 records. Other solvers record every iteration.
+        C, l1_ratio, standardize, tol, class_weight: see `gpulr.LogisticRegression`; not for gd.
         callback: see `gpulr.solvers.minimize`.
 
     Raises:
         TypeError: a count or the seed is no integer.
-        ValueError: an argument that is not among the above, or the loop on a GPU.
+        ValueError: an argument that is not among the above or has no effect, or the loop on a GPU.
         RuntimeError: a GPU was asked for and there is none.
         FloatingPointError: the weights left the finite numbers.
     """
-    trained = fit(
-        dataset,
-        solver=solver,
-        iterations=iterations,
-        learning_rate=learning_rate,
-        init=init,
-        seed=seed,
-        device=device,
-        pass_name=pass_name,
-        dtype=dtype,
-        record_every=record_every,
-        callback=callback,
-    )
+    options = {
+        "learning_rate": learning_rate, "init": init, "pass_name": pass_name, "record_every": record_every,
+        "C": C, "l1_ratio": l1_ratio, "standardize": standardize, "tol": tol, "class_weight": class_weight,
+    }  # fmt: skip
+    check_options(solver, options)
+    _require("dtype", dtype, ("float32", "float64"))
+    common: dict[str, Any] = {
+        "iterations": _at_least("iterations", default_iterations(solver) if iterations is None else iterations, 1),
+        "seed": _at_least("seed", seed, 0),
+        "device": device,
+        "dtype": dtype,
+        "callback": callback,
+    }
+    if solver == "gd":
+        trained = fit(dataset, **common, **_given(options))
+    else:
+        trained = _fit_estimator(dataset, solver, **common, **_given(options))
     accuracies = {
         "train_accuracy": _accuracy(trained.model, dataset.X_train, dataset.y_train),
         "test_accuracy": _accuracy(trained.model, dataset.X_test, dataset.y_test),
@@ -96,30 +124,54 @@ def train(
     return replace(trained, summary=summary, model=replace(trained.model, training={**summary, "versions": versions}))
 
 
+def default_iterations(solver: str) -> int:
+    """The steps of gd; the most iterations of the other solvers, which stop by themselves."""
+    return 2000 if solver == "gd" else 100
+
+
+def check_options(solver: str, options: Mapping[str, Any]) -> None:
+    """Refuse an unknown solver, options that have no effect with it, and a penalty that it cannot handle.
+
+    Args:
+        solver: see `train`.
+        options: those among `LESSON_OPTIONS` and `ESTIMATOR_OPTIONS`; None is not given.
+
+    Raises:
+        ValueError: says which, and what to do.
+    """
+    _require("solver", solver, SOLVER_NAMES)
+    given, lesson = _given(options), solver == "gd"
+    for name in ESTIMATOR_OPTIONS if lesson else LESSON_OPTIONS:
+        if name in given:
+            option, other = name.removesuffix("_name"), "another solver" if lesson else "solver='gd'"
+            raise ValueError(
+                f"{option}={given[name]!r} has no effect with solver={solver!r}: leave it out, or use {other}"
+            )
+    if lesson:
+        return
+    _require("class_weight", given.get("class_weight", "balanced"), ("balanced",))
+    _estimator(solver, **given)._check_parameters()
+    for name in ("l1_ratio", "standardize"):
+        if math.isinf(given.get("C", 1.0)) and given.get(name):
+            raise ValueError(f"{name}={given[name]!r} has no effect with C=inf, which is no penalty: leave one out")
+
+
 def fit(
     dataset: Dataset,
     *,
-    solver: str,
     iterations: int,
-    learning_rate: float | Literal["auto"],
-    init: str,
+    learning_rate: float | Literal["auto"] = 0.005,
+    init: str = "zeros",
     seed: int,
     device: str,
-    pass_name: str,
+    pass_name: str = "auto",
     dtype: str,
-    record_every: int | None,
+    record_every: int | None = None,
     callback: Callback | None,
 ) -> Training:
-    """`train` without the accuracies: what takes part in a race. Arguments and errors are those of `train`."""
-    _require("solver", solver, ("gd",))
+    """`train` by gd without the accuracies: what takes part in a race. Arguments and errors are those of `train`."""
     _require("init", init, ("zeros", "random"))
     _require("pass", pass_name, ("auto", *PASSES))
-    _require("dtype", dtype, ("float32", "float64"))
-    iterations, seed = index(iterations), index(seed)
-    if iterations < 1:
-        raise ValueError(f"iterations={iterations}: at least 1 is needed")
-    if seed < 0:
-        raise ValueError(f"seed={seed}: at least 0 is needed")
     method = GradientDescent(learning_rate)
     place = _choose(device, pass_name)
     if record_every is None:
@@ -136,19 +188,116 @@ def fit(
         w, b = (devices.to_host(part) for part in weights(result.params))
     seconds = time.perf_counter() - begin
 
-    summary = {
-        "data": dataset.name,
-        "n_samples": m,
-        "n_features": n,
-        "solver": solver,
+    how = {
+        "solver": "gd",
         "learning_rate": method.learning_rate,
         "pass": "vectorized" if pass_name == "auto" else pass_name,
         "space": "gram" if gram else "features",
         "dtype": dtype,
-        "device": place.name,
-        "device_reason": place.reason,
         "init": init,
         "seed": seed,
+    }
+    return _training(dataset, w, b, result, place, seconds, how)
+
+
+def _fit_estimator(
+    dataset: Dataset,
+    solver: str,
+    *,
+    iterations: int,
+    seed: int,
+    device: str,
+    dtype: str,
+    callback: Callback | None,
+    **options: Any,
+) -> Training:
+    """`train` by the estimator without the accuracies; `options` are those of `ESTIMATOR_OPTIONS` that are given."""
+    place = devices.choose(device)
+    estimator = _estimator(solver, max_iter=iterations, random_state=seed, dtype=dtype, callback=callback, **options)
+    asked = estimator.get_params()
+    if not estimator.standardize:  # features of unit variance are the same in any unit
+        C, l1_ratio = _penalty_of_stored(estimator.C, estimator.l1_ratio, dataset.scale)
+        estimator.set_params(C=C, l1_ratio=l1_ratio)
+    estimator.set_params(device=place.name)
+
+    begin = time.perf_counter()
+    estimator.fit(dataset.X_train, dataset.y_train)
+    seconds = time.perf_counter() - begin
+
+    w = estimator.coef_[0] / estimator.coef_.dtype.type(dataset.scale)
+    b = np.asarray(estimator.intercept_[0])
+    result = _result_of(estimator, w, b, len(dataset.y_train))
+    how = {
+        "solver": estimator.solver_,
+        "learning_rate": None,
+        "pass": "vectorized",
+        "space": "gram" if estimator.solver_.startswith("gram-") else "features",
+        "dtype": dtype,
+        "init": "zeros",
+        "seed": seed,
+        "C": None if math.isinf(asked["C"]) else float(asked["C"]),  # JSON has no infinity
+        "l1_ratio": float(asked["l1_ratio"]),
+        "standardize": bool(asked["standardize"]),
+        "tol": float(asked["tol"]),
+        "class_weight": asked["class_weight"],
+        "status": result.status,
+    }
+    return _training(dataset, w, b, result, place, seconds, how)
+
+
+def _estimator(solver: str, **options: Any) -> LogisticRegression:
+    from gpulr.estimator import LogisticRegression  # here, because scikit-learn takes a second to import
+
+    return LogisticRegression(solver=solver, **options)
+
+
+def _penalty_of_stored(C: float, l1_ratio: float, scale: float) -> tuple[float, float]:
+    """C and l1_ratio for the stored X that make the penalty of the features, X times `scale`.
+
+    The weights of the features are those of the stored X divided by `scale`. So the strengths (1 − l1_ratio)/C of ½‖w‖²
+    and l1_ratio/C of ‖w‖₁ become these, and no scaled copy of X is needed.
+    """
+    ridge, l1 = (1 - l1_ratio) / C / scale**2, l1_ratio / C / scale
+    total = ridge + l1
+    return (1 / total, l1 / total) if total > 0 else (math.inf, 0.0)
+
+
+def _result_of(estimator: LogisticRegression, w: np.ndarray, b: np.ndarray, m: int) -> Result:
+    """What the estimator tells of its minimization, with the mean over the m samples as the cost."""
+    # Balanced weights sum to m as well.
+    total = m * (1.0 if math.isinf(estimator.C) else estimator.C)
+    records = [
+        Record(
+            line["iteration"],
+            line["objective"] / total,
+            line["gradient_norm"],
+            math.nan,
+            line["seconds"],
+            line["passes"],
+        )
+        for line in estimator.history_
+    ]
+    return Result(np.append(w, b), estimator.history_[-1]["status"], records[-1], tuple(records[:-1]))
+
+
+def _training(
+    dataset: Dataset,
+    w: np.ndarray,
+    b: np.ndarray,
+    result: Result,
+    place: devices.Device,
+    seconds: float,
+    how: Mapping[str, Any],
+) -> Training:
+    """The model and the summary; `how` are the options, as JSON values."""
+    m, n = dataset.X_train.shape
+    summary = {
+        "data": dataset.name,
+        "n_samples": m,
+        "n_features": n,
+        **how,
+        "device": place.name,
+        "device_reason": place.reason,
         "n_iter": result.n_iter,
         "costs": [[record.iteration, record.cost] for record in result.history],
         "final_cost": result.cost,
@@ -190,3 +339,14 @@ def _require(name: str, value: object, accepted: object) -> None:
     names = list(accepted)  # type: ignore[call-overload]
     if value not in names:
         raise ValueError(f"{name}={value!r}: use {' or '.join(names)}")
+
+
+def _at_least(name: str, value: int, least: int) -> int:
+    value = index(value)
+    if value < least:
+        raise ValueError(f"{name}={value}: at least {least} is needed")
+    return value
+
+
+def _given(options: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in options.items() if value is not None}

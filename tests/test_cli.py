@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
 import subprocess
 import sys
 from importlib import resources
+from pathlib import Path
 
 import h5py
 import numpy as np
@@ -81,6 +84,69 @@ def test_every_option_arrives(tmp_path):
     assert (out["learning_rate"], out["init"], out["seed"], out["dtype"]) == (0.25, "random", 3, "float64")
     assert (out["device"], out["n_samples"]) == ("cpu", 178)
     assert load_model(out["model"]).training["n_iter"] == 7
+
+
+def test_every_option_of_another_solver_arrives(tmp_path):
+    out = run_json(
+        "train", "digits", "--solver", "prox-newton", "--C", 0.5, "--l1-ratio", 0.25, "--standardize", "--tol", 1e-6,
+        "--class-weight", "balanced", "--iterations", 50, "--seed", 3, "--device", "cpu", "--dtype", "float32",
+        "--test-size", 0.5, "--output", tmp_path / "m",
+    )  # fmt: skip
+    assert (out["solver"], out["C"], out["l1_ratio"], out["standardize"]) == ("prox-newton", 0.5, 0.25, True)
+    assert (out["tol"], out["class_weight"]) == (1e-6, "balanced")
+    assert out["status"] in ("converged", "precision")
+    assert (out["seed"], out["device"], out["dtype"], out["n_samples"]) == (3, "cpu", "float32", 178)
+    assert (out["pass"], out["space"], out["learning_rate"]) == ("vectorized", "features", None)
+    assert [i for i, _ in out["costs"]] == list(range(out["n_iter"]))
+    model = load_model(out["model"])
+    assert model.training["C"] == 0.5
+    assert 0 < np.count_nonzero(model.w) < len(model.w)
+
+
+@pytest.mark.parametrize(
+    "option", [("--standardize",), ("--class-weight", "balanced"), ("--l1-ratio", 0.5), ("--C", "inf")]
+)
+def test_each_option_of_another_solver_changes_the_model(option):
+    # Few steps, for without a penalty these digits are separable.
+    plain, other = (run_json("train", "--solver", "auto", *o, "--iterations", 3) for o in ((), option))
+    assert other["final_cost"] != plain["final_cost"]
+    assert other["C"] == (None if "inf" in option else 1.0)
+
+
+def test_the_cats_by_another_solver(cats_folder):
+    result = run("train", cats_folder, "--solver", "auto", "--json")
+    assert result.stderr == ""
+    out = json.loads(result.stdout)
+    assert (out["space"], out["train_accuracy"], out["test_accuracy"]) == ("gram", 100, 72)  # as scikit-learn's
+    assert out["solver"].startswith("gram-")
+    assert out["status"] in ("converged", "precision")
+
+
+def test_another_solver_that_stops_early_warns_in_one_line():
+    result = run("train", "--solver", "lbfgs", "--C", "inf", "--iterations", 100, "--json")
+    assert json.loads(result.stdout)["status"] == "max_iter"
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("Warning: lbfgs failed to converge: max_iter is reached after 100 iterations")
+
+
+def test_the_table_of_another_solver_is_short_and_names_the_solver_and_why_it_ended():
+    out = run("train", "--solver", "fista", "--l1-ratio", 1, "--tol", 1e-6, "--iterations", 10000).stdout
+    assert "solver: fista (converged)" in out
+    assert 20 < out.count("│ 0.") < 45
+
+
+def test_what_the_readme_shows_beyond_gradient_descent_runs(cats_folder, tmp_path, monkeypatch, capsys):
+    readme = (Path(__file__).parents[1] / "README.md").read_text()
+    section = readme.partition("## Beyond gradient descent")[2].partition("\n## ")[0]
+    ((command, program),) = re.findall(r"```bash\ngpulr (.*)\n```.*```py\n(.*?)```", section, re.S)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("GPULR_DATA", str(cats_folder))
+    out = run(*shlex.split(command))
+    assert "(converged)" in out.stdout
+    assert out.stderr == ""
+    assert load_model("ridge.model").training["C"] == 0.1
+    exec(compile(program, "README.md", "exec"), {})
+    assert capsys.readouterr().out.startswith("newton [")
 
 
 def test_predict_rows_of_a_file_and_pictures(model, tmp_path):
@@ -321,10 +387,37 @@ def test_an_output_folder_that_is_missing_is_found_out_before_training(tmp_path)
         ["--seed", "-1"],
         ["--seed", "4294967296"],
         ["--nonsense"],
+        *(["--solver", "auto", *option] for option in (
+            ["--C", "0"], ["--C", "-1"], ["--C", "nan"], ["--C", "much"], ["--l1-ratio", "1.1"], ["--l1-ratio", "nan"],
+            ["--tol", "-1"], ["--tol", "inf"], ["--tol", "nan"], ["--class-weight", "heavy"],
+        )),
     ],
-)
+)  # fmt: skip
 def test_wrong_usage_is_exit_code_2(arguments):
     assert run("train", *arguments, code=2).stdout == ""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        *(([*option], "has no effect with solver='gd'") for option in (
+            ("--C", "1"), ("--l1-ratio", "0"), ("--standardize",), ("--tol", "1e-4"), ("--class-weight", "balanced"),
+        )),
+        *((["--solver", solver, *option], f"has no effect with solver={solver!r}")
+          for solver in ("auto", "lbfgs", "newton", "sgd", "prox-newton", "fista")
+          for option in (
+            ("--learning-rate", "0.005"), ("--init", "zeros"), ("--pass", "auto"), ("--record-every", "1"),
+        )),
+        (["--solver", "auto", "--C", "inf", "--l1-ratio", "1"], "l1_ratio=1.0 has no effect with C=inf"),
+        (["--solver", "auto", "--C", "inf", "--standardize"], "standardize=True has no effect with C=inf"),
+        (["--solver", "newton", "--l1-ratio", "1"], "use 'auto' or one of prox-newton, fista"),
+        (["--solver", "fista"], "use 'auto' or one of gd, sgd, lbfgs, newton"),
+    ],
+)  # fmt: skip
+def test_what_does_not_fit_the_solver_is_wrong_usage_and_found_out_first(arguments, message, tmp_path):
+    result = run("train", tmp_path / "missing.h5", *arguments, code=2)
+    assert result.stdout == ""
+    assert message in result.stderr
 
 
 def test_a_missing_gpu_is_an_error_and_no_fall_back(monkeypatch):
