@@ -17,11 +17,10 @@ from math import isfinite
 from typing import Any
 
 import numpy as np
-from array_api_compat import array_namespace
 
 from gpulr import device as devices
 from gpulr.datasets import Dataset
-from gpulr.device import Array, Device
+from gpulr.device import Array, Device, array_namespace
 from gpulr.objective import descent_from, gram_pays
 from gpulr.passes import PASSES
 from gpulr.rows import MemoryRows

@@ -16,8 +16,8 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
-from array_api_compat import array_namespace, is_numpy_array
 from array_api_compat import device as device_of
+from array_api_compat import is_numpy_array
 from scipy import sparse
 from sklearn.base import BaseEstimator
 from sklearn.exceptions import ConvergenceWarning
@@ -29,7 +29,7 @@ from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.validation import check_is_fitted
 
 from gpulr import links
-from gpulr.device import Array, Device, available_memory, current_device_of, to_host
+from gpulr.device import Array, Device, array_namespace, available_memory, current_device_of, to_host
 from gpulr.inputs import (
     Labels,
     check_features,

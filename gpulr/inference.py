@@ -17,13 +17,13 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from array_api_compat import array_namespace, is_cupy_array, is_torch_array
 from array_api_compat import device as device_of
+from array_api_compat import is_cupy_array, is_torch_array
 from scipy.linalg import solve_triangular
 from scipy.special import gammaincc, ndtr, ndtri, xlogy
 from sklearn.utils.validation import check_is_fitted
 
-from gpulr.device import Array, available_memory, to_host
+from gpulr.device import Array, array_namespace, available_memory, to_host
 from gpulr.estimator import LogisticRegression
 from gpulr.inputs import check_features, check_labels, check_sample_weight, is_sparse, put_rows
 from gpulr.objective import Objective

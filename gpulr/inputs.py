@@ -6,15 +6,15 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from array_api_compat import array_namespace, is_array_api_obj, is_cupy_array, is_numpy_array
 from array_api_compat import device as device_of
+from array_api_compat import is_array_api_obj, is_cupy_array, is_numpy_array
 from scipy import sparse
 from sklearn import get_config
 from sklearn.utils._array_api import check_same_namespace
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import column_or_1d, validate_data
 
-from gpulr.device import Array, Device, choose, to_host
+from gpulr.device import Array, Device, array_namespace, choose, to_host
 from gpulr.rows import MemoryRows, Rows, SparseRows
 
 

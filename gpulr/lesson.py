@@ -12,11 +12,11 @@ from collections import deque
 from typing import Any
 
 import numpy as np
-from array_api_compat import array_namespace, device
+from array_api_compat import device
 
 from gpulr import links
 from gpulr.datasets import load_dataset as _load_dataset
-from gpulr.device import Array, current_device_of, to_host
+from gpulr.device import Array, array_namespace, current_device_of, to_host
 from gpulr.objective import descent_from, gram_pays
 from gpulr.rows import MemoryRows
 from gpulr.solvers import GradientDescent, Look, minimize

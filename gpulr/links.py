@@ -20,9 +20,9 @@ own margin as the zero:
 
 from __future__ import annotations
 
-from array_api_compat import array_namespace, device
+from array_api_compat import device
 
-from gpulr.device import Array
+from gpulr.device import Array, array_namespace
 
 
 def sigmoid(z: Array) -> Array:

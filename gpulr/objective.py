@@ -17,9 +17,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from math import isfinite
 
-from array_api_compat import array_namespace, device
+from array_api_compat import device
 
-from gpulr.device import Array, available_memory, floats, normal
+from gpulr.device import Array, array_namespace, available_memory, floats, normal
 from gpulr.links import cross_entropy, curvature, softmax
 from gpulr.passes import PASSES, Propagate
 from gpulr.products import column, weigh

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from math import exp, log1p
 
-from array_api_compat import array_namespace, device
+from array_api_compat import device
 
-from gpulr.device import Array
+from gpulr.device import Array, array_namespace
 
 
 def propagate(X: Array, y: Array, w: Array, b: Array, sample_weight: Array | None = None) -> tuple[Array, Array, Array]:

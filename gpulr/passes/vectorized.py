@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from array_api_compat import array_namespace
-
-from gpulr.device import Array
+from gpulr.device import Array, array_namespace
 from gpulr.links import cross_entropy
 from gpulr.products import rmatmul, weigh
 

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
-from array_api_compat import array_namespace, is_cupy_array, is_numpy_array, is_torch_array
+from array_api_compat import is_cupy_array, is_numpy_array, is_torch_array
 
 from gpulr import products
-from gpulr.device import Array, floats
+from gpulr.device import Array, array_namespace, floats
 from gpulr.parallel import in_blocks, ordered
 from gpulr.passes import Propagate
 
@@ -164,11 +164,12 @@ def _slices(X: Array, dtype: object, axis: int, always: bool = False) -> list[sl
     size = X.shape[axis]
     flags = getattr(X, "flags", None)  # NumPy and CuPy; a BLAS library copies what has gaps
     has_gaps = flags is not None and not (flags.c_contiguous or flags.f_contiguous)
-    spread = is_numpy_array(X) and in_blocks()
+    spread = in_blocks() and is_numpy_array(X)
     if size == 0 or (X.dtype == dtype and not has_gaps and not always and not spread):
         return [slice(0, size)]
     xp = array_namespace(X)
     itemsize = xp.finfo(dtype).bits // 8
-    block_bytes = GPU_BLOCK_BYTES if is_cupy_array(X) or (is_torch_array(X) and X.is_cuda) else BLOCK_BYTES
+    on_gpu = not spread and (is_cupy_array(X) or (is_torch_array(X) and X.is_cuda))
+    block_bytes = GPU_BLOCK_BYTES if on_gpu else BLOCK_BYTES
     step = max(1, block_bytes // max(1, itemsize * X.shape[1 - axis]))
     return [slice(start, min(start + step, size)) for start in range(0, size, step)]

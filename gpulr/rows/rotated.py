@@ -14,9 +14,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from array_api_compat import array_namespace
-
-from gpulr.device import Array
+from gpulr.device import Array, array_namespace
 from gpulr.rows.memory import MemoryRows
 from gpulr.rows.sparse import SparseRows
 

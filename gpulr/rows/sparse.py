@@ -6,10 +6,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 
-from array_api_compat import array_namespace
-
 from gpulr import products
-from gpulr.device import Array
+from gpulr.device import Array, array_namespace
 from gpulr.links import cross_entropy
 from gpulr.passes import Propagate
 from gpulr.rows.memory import total_weight

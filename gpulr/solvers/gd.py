@@ -8,9 +8,7 @@ from math import isfinite
 from numbers import Real
 from typing import Any, ClassVar, Literal
 
-from array_api_compat import array_namespace
-
-from gpulr.device import Array
+from gpulr.device import Array, array_namespace
 from gpulr.objective import Objective, lipschitz_constant
 from gpulr.solvers.line_search import Point, line_search
 from gpulr.solvers.minimize import Look, Solver

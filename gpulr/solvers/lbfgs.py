@@ -8,9 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
-from array_api_compat import array_namespace
-
-from gpulr.device import Array
+from gpulr.device import Array, array_namespace
 from gpulr.objective import Objective
 from gpulr.solvers.line_search import Point, line_search
 from gpulr.solvers.minimize import Look, Solver

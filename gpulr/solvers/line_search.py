@@ -5,9 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import inf
 
-from array_api_compat import array_namespace
-
-from gpulr.device import Array, floats
+from gpulr.device import Array, array_namespace, floats
 from gpulr.objective import Objective
 
 

@@ -12,9 +12,8 @@ from operator import index
 from typing import ClassVar, Literal
 
 import numpy as np
-from array_api_compat import array_namespace
 
-from gpulr.device import Array, floats
+from gpulr.device import Array, array_namespace, floats
 from gpulr.objective import Objective
 
 

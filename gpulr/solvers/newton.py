@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
-from array_api_compat import array_namespace
 
-from gpulr.device import Array, available_memory
+from gpulr.device import Array, array_namespace, available_memory
 from gpulr.objective import Objective
 from gpulr.solvers.line_search import Point, line_search
 from gpulr.solvers.minimize import Look, Solver

@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
-from array_api_compat import array_namespace, device
+from array_api_compat import device
 
-from gpulr.device import Array, floats
+from gpulr.device import Array, array_namespace, floats
 from gpulr.objective import Objective, lipschitz_constant
 from gpulr.products import column
 from gpulr.solvers.line_search import Point

@@ -8,9 +8,9 @@ from math import isfinite
 from typing import ClassVar, Literal
 
 import numpy as np
-from array_api_compat import array_namespace, device
+from array_api_compat import device
 
-from gpulr.device import Array
+from gpulr.device import Array, array_namespace
 from gpulr.objective import Objective, lipschitz_constant
 from gpulr.solvers.minimize import Look, Solver
 
