@@ -17,16 +17,15 @@ from typing import Any, Literal
 
 import numpy as np
 from array_api_compat import device as device_of
-from array_api_compat import is_numpy_array
+from array_api_compat import is_array_api_obj, is_numpy_array
 from scipy import sparse
 from sklearn.base import BaseEstimator
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression as SklearnLogisticRegression
 from sklearn.linear_model._base import LinearClassifierMixin, SparseCoefMixin
-from sklearn.metrics import accuracy_score
 from sklearn.utils import Tags
 from sklearn.utils.class_weight import compute_class_weight
-from sklearn.utils.validation import check_is_fitted
+from sklearn.utils.validation import check_is_fitted, column_or_1d
 
 from gpulr import links
 from gpulr.device import Array, Device, array_namespace, available_memory, current_device_of, to_host
@@ -170,7 +169,8 @@ class LogisticRegression(LinearClassifierMixin, SparseCoefMixin, BaseEstimator):
         s = self._sample_weight(sample_weight, labels)
         with place.current(), one_core_a_block():
             rows = put_rows(X, labels, s, place, self.dtype)
-            problem = self._problem(rows, len(labels.classes))
+            with np.errstate(over="ignore", invalid="ignore"):  # what overflows is found and explained
+                problem = self._problem(rows, len(labels.classes))
             result, objective = self._minimize(problem)
             self._set_solution(problem, result, objective, X, labels, place)
         return self
@@ -195,6 +195,8 @@ class LogisticRegression(LinearClassifierMixin, SparseCoefMixin, BaseEstimator):
         solver = SGD(seed=self._seed()) if isinstance(self.solver, str) else self.solver
         if self.solver not in ("auto", "sgd") and not isinstance(self.solver, SGD):
             raise ValueError(f"partial_fit needs solver 'auto', 'sgd' or an SGD; given: {self.solver!r}")
+        if self.class_weight == "balanced":
+            raise ValueError("partial_fit does not know how often a class will come: give class_weight as a dict")
         if self._l1() > 0:
             raise ValueError("partial_fit does not support an l1 penalty: use l1_ratio=0")
         first = not hasattr(self, "classes_")
@@ -246,8 +248,9 @@ class LogisticRegression(LinearClassifierMixin, SparseCoefMixin, BaseEstimator):
     def score(self, X: Array, y: Array, sample_weight: Array | None = None) -> float:
         """Accuracy on (X, y): the share, by weight, of samples that are predicted right."""
         arrays = (y, self.predict(X), sample_weight)
-        y, predicted, s = (to_host(a) if is_array(a) else a for a in arrays)
-        return float(accuracy_score(y, predicted, sample_weight=s))
+        y, predicted, s = (to_host(a) if is_array_api_obj(a) else a for a in arrays)
+        # Not accuracy_score: it refuses labels that are bytes.
+        return float(np.average(column_or_1d(y) == predicted, weights=s))
 
     def predict_proba(self, X: Array) -> Array:
         """The probability of each class: (m, k)."""
@@ -299,6 +302,9 @@ class LogisticRegression(LinearClassifierMixin, SparseCoefMixin, BaseEstimator):
             ("tol", _is_real(self.tol) and 0 <= self.tol < math.inf, "a number ≥ 0"),
             ("max_iter", _is_integer(self.max_iter) and self.max_iter >= 0, "an integer ≥ 0"),
             ("verbose", _is_integer(self.verbose) or isinstance(self.verbose, bool), "an integer"),
+            ("fit_intercept", isinstance(self.fit_intercept, bool | np.bool_ | int), "True or False"),
+            ("standardize", isinstance(self.standardize, bool | np.bool_ | int), "True or False"),
+            ("device", isinstance(self.device, str), "'auto', 'cpu', 'cuda' or 'cuda:N'"),
             ("dtype", self.dtype in (None, "float32", "float64"), "None, 'float32' or 'float64'"),
             ("callback", self.callback is None or callable(self.callback), "None or a callable"),
         ):
@@ -337,8 +343,10 @@ class LogisticRegression(LinearClassifierMixin, SparseCoefMixin, BaseEstimator):
             return s
         names = labels.classes
         factors = compute_class_weight(self.class_weight, classes=names, y=names[labels.codes], sample_weight=s)
+        # "balanced" divides by the weight of a class, which may be zero; such a class stays without weight.
+        factors = np.where(np.isinf(factors), 0.0, factors) if isinstance(self.class_weight, str) else factors
         of_each: np.ndarray = factors[labels.codes]
-        return of_each if s is None else s * of_each
+        return check_sample_weight(of_each if s is None else s * of_each, len(labels.codes))
 
     def _problem(self, rows: Rows, k: int, *, start: bool | None = None, precondition: bool = True) -> Problem:
         """The objective in variables that suit it, and the solver."""
@@ -372,8 +380,8 @@ class LogisticRegression(LinearClassifierMixin, SparseCoefMixin, BaseEstimator):
     def _objective(self, rows: Rows, w: Array, b: Array, precondition: bool) -> Objective:
         """F in standardized variables: unit variance of the feature plus the curvature of its penalty, zero mean."""
         xp, dtype = array_namespace(rows.y), rows.y.dtype
-        strength = 0.0 if math.inf == self.C else 1 / (self.C * rows.total_weight)
-        l1, ridge = strength * self.l1_ratio, strength * (1 - self.l1_ratio)
+        strength = 0.0 if math.inf == self.C else 1 / (float(self.C) * rows.total_weight)
+        l1, ridge = strength * float(self.l1_ratio), strength * (1 - float(self.l1_ratio))
         mean, spread = rows.moments()
         penalized = spread if self.standardize else xp.ones_like(spread)
         if not precondition:
@@ -381,12 +389,19 @@ class LogisticRegression(LinearClassifierMixin, SparseCoefMixin, BaseEstimator):
         else:
             # σ' ≤ ¼, so the Hessian's diagonal is about σ²/4 + ridge; its root makes all features alike to a solver.
             size = xp.sqrt((spread**2 if self.fit_intercept else spread**2 + mean**2) + 4 * ridge * penalized**2)
-        # A constant column without a penalty has neither; it stays out of the way with any scale.
+        if not bool(xp.all(xp.isfinite(size))) or not bool(xp.all(xp.isfinite(mean))):
+            raise FloatingPointError(
+                f"the features are too large for {dtype}, their squares overflow: scale them, or use dtype='float64'"
+            )
         scale = 1 / xp.where(size > 0, size, xp.ones_like(size))
+        if self.fit_intercept and precondition:
+            # The intercept does all that a constant column can do, and costs nothing: its weight is held at zero.
+            scale = xp.where(spread > 0, scale, xp.zeros_like(scale))
         shift = mean if self.fit_intercept else None
         wide = (xp.astype(part, xp.float64, copy=False) for part in (w, b))
         u, c = next(wide), next(wide)
-        u = u / (scale if u.ndim == 1 else scale[:, None])
+        inverse = xp.where(scale > 0, 1 / xp.where(scale > 0, scale, xp.ones_like(scale)), xp.zeros_like(scale))
+        u = (inverse if u.ndim == 1 else inverse[:, None]) * u
         start = u
         if self.fit_intercept:
             c = c + shift @ xp.astype(w, xp.float64, copy=False)
@@ -396,7 +411,7 @@ class LogisticRegression(LinearClassifierMixin, SparseCoefMixin, BaseEstimator):
             for part in (start, scale, ridge * (penalized * scale) ** 2, l1 * penalized * scale)
         )
         shift = None if shift is None else xp.astype(shift, dtype, copy=False)
-        return Objective(rows, start, scale, shift, ridge_u, l1_u, self.fit_intercept)
+        return Objective(rows, start, scale, shift, ridge_u, l1_u, bool(self.fit_intercept))
 
     def _choose_solver(self, objective: Objective) -> tuple[str, Solver]:
         """Its name and the solver; the rule is in the class's docstring."""
@@ -436,7 +451,9 @@ class LogisticRegression(LinearClassifierMixin, SparseCoefMixin, BaseEstimator):
         last = result.last
         eps = float(array_namespace(result.params).finfo(result.params.dtype).eps)
         # Where scikit-learn's own rule is met, or asks for more than the dtype has, rounding is a good reason to stop.
-        good_enough = result.status == "precision" and (last.gradient_norm <= self.tol or self.tol < 100 * eps)
+        good_enough = result.status == "precision" and (
+            last.gradient_norm <= self.tol or (self.tol < 100 * eps and last.decrement <= eps**0.5 * abs(last.cost))
+        )
         if result.status == "converged" or good_enough:
             return
         reason = "rounding forbids further progress" if result.status == "precision" else "max_iter is reached"
@@ -461,7 +478,7 @@ class LogisticRegression(LinearClassifierMixin, SparseCoefMixin, BaseEstimator):
         self.coef_, self.intercept_ = coef, intercept
         self.classes_ = labels.own_classes
         self.n_iter_ = xp.asarray([result.n_iter], dtype=xp.int32, device=device_of(coef))
-        total = objective.rows.total_weight * (1.0 if math.inf == self.C else self.C)
+        total = objective.rows.total_weight * (1.0 if math.inf == self.C else float(self.C))
         history: list[dict[str, Any]] = [
             {
                 "iteration": record.iteration,

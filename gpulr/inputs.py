@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 from array_api_compat import device as device_of
-from array_api_compat import is_array_api_obj, is_cupy_array, is_numpy_array
+from array_api_compat import is_array_api_obj, is_cupy_array, is_numpy_array, is_torch_array
 from scipy import sparse
 from sklearn import get_config
 from sklearn.utils._array_api import check_same_namespace
@@ -66,6 +66,8 @@ def check_features(estimator: Any, X: Array, device: str, *, reset: bool) -> tup
         X = X.astype(np.float64)
     if not foreign:
         return X, choose(device)
+    if is_torch_array(X):
+        X = X.detach()  # no graph of the whole fit, or of all predictions
     place = f"cuda:{X.device.id}" if is_cupy_array(X) or is_sparse(X) else str(device_of(X))
     if device not in ("auto", place, place.partition(":")[0]):
         raise ValueError(f"device={device!r}, but X is on {place}: use 'auto', or move X yourself")
@@ -102,9 +104,9 @@ def check_labels(y: Array, X: Array, classes: np.ndarray | None = None) -> Label
         raise ValueError("Complex data not supported: y holds complex numbers")
     if host.dtype.kind == "f" and not np.isfinite(host).all():
         raise ValueError("Input y contains NaN or infinity; remove those rows")
-    if host.dtype.kind != "S":  # bytes are as good as strings, but scikit-learn does not let them through
-        check_classification_targets(host)
     try:
+        if host.dtype.kind != "S":  # bytes are as good as strings, but scikit-learn does not let them through
+            check_classification_targets(host)
         found, codes = np.unique(host, return_inverse=True)
     except TypeError as error:
         kinds = sorted({type(label).__name__ for label in host.tolist()})
@@ -157,6 +159,8 @@ def check_sample_weight(sample_weight: Array | None, m: int) -> np.ndarray | Non
 def put_rows(X: Array, labels: Labels, sample_weight: np.ndarray | None, device: Device, dtype: str | None) -> Rows:
     """Rows on the device. X keeps its dtype; labels and weights take that of the computation."""
     name = dtype or _compute_dtype(X)
+    if sample_weight is not None:
+        _require_room(sample_weight, name)
     if is_numpy_array(X):
         X = device.put(X)
     elif sparse.issparse(X) and device.index is not None:
@@ -176,6 +180,15 @@ def put_rows(X: Array, labels: Labels, sample_weight: np.ndarray | None, device:
 def rows_of(X: Array, like: Array) -> Rows:
     """Rows without labels, to be multiplied; `like` is an array of the coefficients' library."""
     return SparseRows(X, like) if is_sparse(X) else MemoryRows(X, like)
+
+
+def _require_room(sample_weight: np.ndarray, dtype: str) -> None:
+    """Raises ValueError where weights overflow, or all vanish, in the dtype of the computation."""
+    with np.errstate(over="ignore", under="ignore"):
+        cast = sample_weight.astype(dtype)
+    if not np.isfinite(cast.sum()) or not (cast > 0).any():
+        largest = sample_weight.max()
+        raise ValueError(f"sample_weight is too large or small for {dtype} (the largest is {largest:.3g}): scale it")
 
 
 def _compute_dtype(X: Array) -> str:

@@ -89,7 +89,7 @@ class Objective:
         return self._gradient(p, self.rows.rmatmul(dZ), xp.sum(dZ, axis=0, dtype=xp.float64))
 
     def hessian(self, Z: Array) -> Array:
-        """∇²F where the margins are Z: (N, N) in float64, N = p.size, p flattened row by row. Reads X 1 or k(k+1)/2 times.
+        """∇²F where the margins are Z: (N, N) in float64, N = p.size, p flattened row by row. Reads X 1 or k(k−1)/2 times.
 
         Two classes: Σ sᵢ σ'(zᵢ) x̃ᵢx̃ᵢᵀ. k classes: its block of classes (a, b) has sᵢ Pᵢₐ (δₐᵦ − Pᵢᵦ) in place of sᵢ σ'(zᵢ).
         """
@@ -101,11 +101,13 @@ class Objective:
         P, k = softmax(Z), Z.shape[1]
         blocks: dict[tuple[int, int], Array] = {}
         for a in range(k):
-            for b in range(a + 1):
-                # The diagonal as a product with Σ of the other classes, not 1 − P: no cancellation where P is near 1.
-                other = xp.sum(P, axis=1) - P[:, a] if a == b else P[:, b]
-                block = self._scatter(weigh(s, P[:, a] * other))
-                blocks[a, b] = blocks[b, a] = block + self._ridge_matrix(block) if a == b else -block
+            for b in range(a):
+                blocks[a, b] = blocks[b, a] = -self._scatter(weigh(s, P[:, a] * P[:, b]))
+        # Pₐ(1 − Pₐ) = Σ of Pₐ Pᵦ over the other classes. Made of the very blocks beside it, the matrix has no negative
+        # eigenvalue, whatever the rounding of P.
+        for a in range(k):
+            diagonal = -sum(blocks[a, b] for b in range(k) if b != a)
+            blocks[a, a] = diagonal + self._ridge_matrix(diagonal)
         size = blocks[0, 0].shape[0]
         H = xp.stack([xp.stack([blocks[a, b] for b in range(k)]) for a in range(k)])  # (k, k, N/k, N/k)
         return xp.reshape(xp.permute_dims(H, (2, 0, 3, 1)), (size * k, size * k))

@@ -6,6 +6,7 @@ where another process wants the same cores. Whole blocks on single threads do ne
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -22,13 +23,27 @@ _workers: ContextVar[int | None] = ContextVar("workers", default=None)
 
 @contextmanager
 def one_core_a_block() -> Iterator[None]:
-    """Within this, BLAS has one thread, and `ordered` works on as many blocks at once as BLAS had threads before."""
+    """Within this, BLAS has one thread, and `ordered` works on as many blocks at once as BLAS had threads before.
+
+    The number of BLAS threads belongs to the process, so only its main thread changes it. In another thread, where others
+    are likely to work beside it, blocks are done one by one with BLAS as it is.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        with _set(1):
+            yield
+        return
     controller = ThreadpoolController()
     libraries = controller.select(user_api="blas").lib_controllers
-    token = _workers.set(max((library.num_threads for library in libraries), default=1))
+    cores = max((library.num_threads for library in libraries), default=1)
+    with _set(cores), controller.limit(limits=1, user_api="blas"):
+        yield
+
+
+@contextmanager
+def _set(workers: int) -> Iterator[None]:
+    token = _workers.set(workers)
     try:
-        with controller.limit(limits=1, user_api="blas"):
-            yield
+        yield
     finally:
         _workers.reset(token)
 

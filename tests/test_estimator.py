@@ -546,3 +546,75 @@ def test_the_bits_do_not_depend_on_the_number_of_threads(m, n, k, rng):
         with threadpool_limits(threads, user_api="blas"):
             coefficients.append(LogisticRegression().fit(X, y).coef_.tobytes())
     assert coefficients[0] == coefficients[1] == coefficients[2]
+
+
+# Cases that once went wrong.
+
+
+def test_float32_l1_of_three_classes_descends():
+    rng = np.random.default_rng(0)
+    X = rng.random((300, 8)) * 100 * (rng.random((300, 8)) < 0.2)
+    y = np.digitize(X.sum(axis=1) + 30 * rng.normal(size=300), [60, 110])
+    for C in (1.0, 100.0):
+        single = LogisticRegression(C=C, l1_ratio=1.0).fit(X.astype("float32"), y)
+        double = LogisticRegression(C=C, l1_ratio=1.0).fit(X, y)
+        assert single.objective_ == pytest.approx(double.objective_, rel=1e-5)
+
+
+def test_gradient_descent_claims_no_minimum_on_separable_data():
+    X, y, _ = problem("dense", 2)
+    with pytest.warns(ConvergenceWarning, match="gd failed to converge"):
+        LogisticRegression(C=np.inf, solver="gd", max_iter=300).fit(np.column_stack([y, X[:, 0]]).astype(float), y)
+
+
+@pytest.mark.parametrize("as_sparse", [False, True])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("options", [{"C": np.inf}, {"standardize": True}, {"standardize": True, "l1_ratio": 1.0}])
+def test_a_constant_column_has_no_weight(as_sparse, dtype, options):
+    X, y, _ = problem("dense", 2)
+    with_constant = np.column_stack([X, np.full(len(X), 1e3 / 3), np.zeros(len(X))]).astype(dtype)
+    put = sparse.csr_array if as_sparse else np.asarray
+    model, without = LogisticRegression(**options).fit(put(with_constant), y), LogisticRegression(**options).fit(X, y)
+    np.testing.assert_array_equal(model.coef_[0, -2:], 0)
+    assert model.objective_ == pytest.approx(without.objective_, rel=1e-5)
+
+
+def test_what_overflows_is_explained():
+    X, y, _ = problem("dense", 2)
+    with pytest.raises(FloatingPointError, match="the features are too large for float64"):
+        LogisticRegression().fit(X * 1e200, y)
+    with pytest.raises(ValueError, match="sample_weight is too large or small for float32"):
+        LogisticRegression(dtype="float32").fit(X, y, np.full(len(y), 1e-50))
+
+
+@pytest.mark.parametrize("class_weight", [{0: -2}, {0: np.nan}, {0: 0, 1: 0}])
+def test_class_weights_that_are_no_weights_are_refused(class_weight):
+    X, y, _ = problem("dense", 2)
+    with pytest.raises(ValueError, match="sample_weight"):
+        LogisticRegression(class_weight=class_weight).fit(X, y)
+
+
+def test_a_ridge_that_is_lost_in_rounding_is_not_called_missing(rng):
+    X = (rng.normal(size=(200, 3)) + np.array([1000, 0, 0])).astype("float32")
+    LogisticRegression().fit(X, np.arange(200) % 2)  # warnings are errors here
+
+
+def test_score_takes_all_labels_that_fit_takes():
+    X, y, s = problem("weighted", 2)
+    labels = np.array([b"no", b"yes"])[y]
+    model = LogisticRegression().fit(X, labels)
+    assert model.score(X, labels, s) == pytest.approx(np.average(model.predict(X) == labels, weights=s))
+
+
+def test_numpy_parameters_do_not_round_the_objective():
+    X, y, _ = problem("dense", 2)
+    one, other = (LogisticRegression(C=C).fit(X, y) for C in (np.float16(0.3), float(np.float16(0.3))))
+    assert one.objective_ == other.objective_
+    assert type(one.objective_) is float
+
+
+def test_torch_graphs_are_not_kept():
+    torch = pytest.importorskip("torch")
+    X, y, _ = problem("dense", 2)
+    model = LogisticRegression().fit(torch.tensor(X, requires_grad=True), torch.asarray(y))
+    assert not model.coef_.requires_grad

@@ -119,8 +119,11 @@ class MemoryRows:
         total = self.total_weight
         mean = first / total
         variance = second / total - mean**2
-        spread = xp.sqrt(xp.where(variance > 0, variance, xp.zeros_like(variance)))
-        return mean + xp.astype(origin, xp.float64, copy=False), spread
+        spread = xp.sqrt(xp.where(variance < 0, xp.zeros_like(variance), variance))
+        mean = mean + xp.astype(origin, xp.float64, copy=False)
+        # What rounding leaves of the spread of a constant column is no spread.
+        rounding = 100 * xp.finfo(dtype).eps * xp.abs(mean)
+        return mean, xp.where(spread <= rounding, xp.zeros_like(spread), spread)
 
 
 def total_weight(y: Array, sample_weight: Array | None) -> float:

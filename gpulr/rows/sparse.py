@@ -65,4 +65,6 @@ class SparseRows:
         X, s = self.X.astype("float64"), s.astype("float64")
         mean = (X.T @ s) / self.total_weight
         variance = (X.multiply(X).tocsr().T @ s) / self.total_weight - mean**2
-        return mean, xp.sqrt(xp.maximum(variance, 0.0))
+        spread = xp.sqrt(xp.where(variance < 0, xp.zeros_like(variance), variance))
+        # What rounding leaves of the spread of a constant column, after the difference of squares, is no spread.
+        return mean, xp.where(spread <= 1e-7 * xp.abs(mean), xp.zeros_like(spread), spread)

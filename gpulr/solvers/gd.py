@@ -8,10 +8,9 @@ from math import isfinite
 from numbers import Real
 from typing import Any, ClassVar, Literal
 
-from gpulr.device import Array, array_namespace
 from gpulr.objective import Objective, lipschitz_constant
 from gpulr.solvers.line_search import Point, line_search
-from gpulr.solvers.minimize import Look, Solver
+from gpulr.solvers.minimize import Look, Solver, gradient_decrement
 
 
 @dataclass(frozen=True)
@@ -52,7 +51,7 @@ class GradientDescent(Solver):
         p = objective.start
         while True:
             cost, gradient = objective.value_and_grad(p)
-            yield Look(p, cost, gradient, _decrement(gradient))
+            yield Look(p, cost, gradient, gradient_decrement(cost, gradient))
             p = p - rate * gradient
 
     def _searching_steps(self, objective: Objective) -> Iterator[Look]:
@@ -60,7 +59,7 @@ class GradientDescent(Solver):
         rate = 1.0
         while point is not None:
             gradient = objective.gradient(point.params, point.dZ)
-            yield Look(point.params, point.cost, gradient, _decrement(gradient))
+            yield Look(point.params, point.cost, gradient, gradient_decrement(point.cost, gradient))
             found = line_search(objective, point, -gradient, first_step=rate)
             point, rate = found if found is not None else (None, rate)
 
@@ -73,8 +72,3 @@ class GradientDescent(Solver):
             f"learning_rate={self.learning_rate} is too large; "
             f"at {safe:.3g} (learning_rate='auto') the cost cannot rise"
         )
-
-
-def _decrement(gradient: Array) -> Array:
-    """½ gᵀH⁻¹g for H = ¼, the largest curvature of one standardized feature; gradient descent knows no better."""
-    return 2 * array_namespace(gradient).sum(gradient**2)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
+from array_api_compat import device
 
 from gpulr.device import Array, array_namespace, available_memory
 from gpulr.objective import Objective
@@ -38,11 +39,11 @@ class Newton(Solver):
         require_room_for_hessian(objective)
         point: Point | None = Point.at(objective, objective.start)
         regular = objective.flat_directions()
-        warned = False
+        unpenalized, warned = is_zero(objective.ridge), False
         while point is not None:
             gradient = objective.gradient(point.params, point.dZ)
             direction, singular = newton_direction(objective.hessian(point.margins) + regular, gradient)
-            if singular and not warned:
+            if singular and unpenalized and not warned:
                 warned = True
                 _warn_of_singular_hessian()
             slope = array_namespace(gradient).sum(gradient * direction)
@@ -50,6 +51,11 @@ class Newton(Solver):
             found = line_search(objective, point, direction)
             # Fresh margins: a step costs so much more than this one read that rounding need not add up.
             point = None if found is None else Point.at(objective, found[0].params)
+
+
+def is_zero(ridge: Array | float) -> bool:
+    """Whether nothing is penalized."""
+    return ridge == 0 if isinstance(ridge, float) else not bool(array_namespace(ridge).any(ridge > 0))
 
 
 def hessian_bytes(n_parameters: int) -> int:
@@ -76,7 +82,7 @@ def newton_direction(H: Array, g: Array) -> tuple[Array, bool]:
     # Unit diagonal: what is singular should not depend on units.
     diagonal = xp.linalg.diagonal(H)
     root = xp.sqrt(xp.where(diagonal > 0, diagonal, xp.ones_like(diagonal)))
-    H = H / root[:, None] / root
+    H = _with_curvature(H) / root[:, None] / root
     flat = flat / root
     singular = not _is_positive_definite(H)
     if singular:
@@ -94,20 +100,29 @@ def positive_inverse(H: Array) -> Array:
     xp = array_namespace(H)
     diagonal = xp.linalg.diagonal(H)
     root = xp.sqrt(xp.where(diagonal > 0, diagonal, xp.ones_like(diagonal)))
-    values, vectors = xp.linalg.eigh(H / root[:, None] / root)
+    values, vectors = xp.linalg.eigh(_with_curvature(H) / root[:, None] / root)
     floor = values[-1] * _rounding(H)
     values = xp.where(values > floor, values, floor * xp.ones_like(values))
     return (vectors / values) @ vectors.T / root[:, None] / root
+
+
+def _with_curvature(H: Array) -> Array:
+    """H with 1 on the diagonal where it has 0: a constant column without a penalty, whose weight shall stay as it is."""
+    xp = array_namespace(H)
+    diagonal = xp.linalg.diagonal(H)
+    missing = xp.where(diagonal > 0, xp.zeros_like(diagonal), xp.ones_like(diagonal))
+    return H + xp.eye(H.shape[0], dtype=H.dtype, device=device(H)) * missing
 
 
 def _is_positive_definite(H: Array) -> bool:
     """Whether H with a unit diagonal has a Cholesky factor whose pivots are above rounding."""
     xp = array_namespace(H)
     try:
-        pivots = xp.linalg.diagonal(xp.linalg.cholesky(H)) ** 2
+        pivots = xp.linalg.diagonal(xp.linalg.cholesky(H))
     except (np.linalg.LinAlgError, RuntimeError):  # NumPy's and PyTorch's way to say no; CuPy's is NaN
         return False
-    return bool(xp.min(pivots) > _rounding(H))
+    # Not their squares: a factor that failed may hold negative ones.
+    return bool(xp.min(pivots) > _rounding(H) ** 0.5)
 
 
 def _rounding(H: Array) -> float:

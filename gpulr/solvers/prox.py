@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from math import isfinite
 from typing import ClassVar
 
 from array_api_compat import device
@@ -16,7 +17,7 @@ from gpulr.device import Array, array_namespace, floats
 from gpulr.objective import Objective, lipschitz_constant
 from gpulr.products import column
 from gpulr.solvers.line_search import Point
-from gpulr.solvers.minimize import Look, Solver
+from gpulr.solvers.minimize import Look, Solver, gradient_decrement
 from gpulr.solvers.newton import require_room_for_hessian
 
 
@@ -74,7 +75,7 @@ class FISTA(Solver):
             Znew = objective.matmul(new)
             cost, _ = objective.at_margins(new, Znew)
             mapping = L * (y - new)
-            yield Look(new, cost + _size(l1, new), mapping, 2 * xp.sum(mapping**2))
+            yield Look(new, cost + _size(l1, new), mapping, gradient_decrement(cost, mapping))
             (uphill,) = floats([xp.sum((y - new) * (new - x))])
             following = 1.0 if uphill > 0 else 0.5 + (0.25 + momentum**2) ** 0.5
             beta = 0.0 if uphill > 0 else (momentum - 1) / following
@@ -121,6 +122,9 @@ def _minimize_model(H: Array, g: Array, p: Array, l1: Array, max_rounds: int = 1
     shape, dtype = p.shape, p.dtype
     g, p, l1 = (xp.reshape(xp.astype(a, H.dtype, copy=False), (-1,)) for a in (g, p, l1))
     root = xp.sqrt(xp.linalg.diagonal(H))
+    identity = xp.eye(H.shape[0], dtype=H.dtype, device=device(H))
+    # A column without any curvature (a constant one) gets some, so that it stays where it is.
+    H = H + identity * xp.where(root > 0, xp.zeros_like(root), xp.ones_like(root))
     root = xp.where(root > 0, root, xp.ones_like(root))
     H, g, p, l1 = H / root[:, None] / root, g / root, p * root, l1 / root
     bound = xp.max(xp.sum(xp.abs(H), axis=1))  # ‖H‖∞ ≥ ‖H‖₂
@@ -135,7 +139,6 @@ def _minimize_model(H: Array, g: Array, p: Array, l1: Array, max_rounds: int = 1
         return xp.sum(g * d) + 0.5 * xp.sum(d * (H @ d)) + xp.sum(l1 * (xp.abs(q) - xp.abs(p)))
 
     best, y, momentum = p, p, 1.0
-    identity = xp.eye(H.shape[0], dtype=H.dtype, device=device(H))
     for round_ in range(max_rounds):
         q = best
         for _ in range(25):
@@ -153,7 +156,7 @@ def _minimize_model(H: Array, g: Array, p: Array, l1: Array, max_rounds: int = 1
         exact = xp.linalg.solve(system + pull * identity, pull * best - active * (constant + l1 * xp.sign(r)))
         below, at_exact, at_q, size = floats([value(q) - value(exact), residual(exact), residual(q), scale])
         # Where the two are equally good to rounding, the one that satisfies the conditions better.
-        chosen = below > 0 or (below > -1e-15 * size and at_exact < at_q)
+        chosen = isfinite(at_exact) and (below > 0 or (below > -1e-15 * size and at_exact < at_q))
         best = exact if chosen else q
         if (at_exact if chosen else at_q) <= 1e-13 * size:
             break

@@ -12,7 +12,7 @@ from array_api_compat import device
 
 from gpulr.device import Array, array_namespace
 from gpulr.objective import Objective, lipschitz_constant
-from gpulr.solvers.minimize import Look, Solver
+from gpulr.solvers.minimize import Look, Solver, gradient_decrement
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ class SGD(Solver):
         m, step, epoch = objective.rows.y.shape[0], 0, 0
         while True:
             cost, gradient = objective.value_and_grad(p)
-            yield Look(p, cost, gradient, 2 * xp.sum(gradient**2))
+            yield Look(p, cost, gradient, gradient_decrement(cost, gradient))
             now = rate / (1 + self.decay * epoch) if self.schedule == "inverse" else rate
             order = xp.asarray(rng.permutation(m), device=device(p))
             for start in range(0, m, self.batch_size):
