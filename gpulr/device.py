@@ -55,7 +55,7 @@ class Device:
             return nullcontext()
         import cupy
 
-        return cupy.cuda.Device(self.index)  # type: ignore[no-any-return]
+        return cupy.cuda.Device(self.index)  # type: ignore[no-any-return]  # CuPy is untyped
 
     def put(self, array: np.ndarray) -> Array:
         """The host array on this device, in the same dtype: the array itself on the CPU, a copy on a GPU."""

@@ -41,7 +41,8 @@ from gpulr.inputs import (
 )
 from gpulr.objective import Objective
 from gpulr.parallel import one_core_a_block
-from gpulr.rows import Rotation, Rows, rotate
+from gpulr.products import column
+from gpulr.rows import Rotation, Rows, gram_fits, rotate
 from gpulr.solvers import SGD, SOLVERS, GradientDescent, Result, Solver, minimize
 from gpulr.solvers.newton import hessian_bytes
 
@@ -49,7 +50,7 @@ SMOOTH = ("gd", "sgd", "lbfgs", "newton")
 NON_SMOOTH = ("prox-newton", "fista")
 
 
-class LogisticRegression(LinearClassifierMixin, SparseCoefMixin, BaseEstimator):  # type: ignore[misc]
+class LogisticRegression(LinearClassifierMixin, SparseCoefMixin, BaseEstimator):  # type: ignore[misc]  # untyped bases
     """Logistic regression of two classes, or of more by softmax, with ridge, l1 or elastic-net penalty or none.
 
     Parameters
@@ -202,9 +203,9 @@ class LogisticRegression(LinearClassifierMixin, SparseCoefMixin, BaseEstimator):
         first = not hasattr(self, "classes_")
         if first and classes is None:
             raise ValueError("the first call of partial_fit needs classes, all the labels that will ever come")
-        known = (
-            np.unique(to_host(classes if is_array(classes) else np.asarray(classes))) if classes is not None else None
-        )
+        known = None
+        if classes is not None:
+            known = np.unique(to_host(classes) if is_array_api_obj(classes) else np.asarray(classes))
         if not first and known is not None and not np.array_equal(known, to_host(self.classes_)):
             raise ValueError(f"classes must stay {to_host(self.classes_)}; given: {known}")
         X, place = check_features(self, X, self.device, reset=first)
@@ -292,7 +293,7 @@ class LogisticRegression(LinearClassifierMixin, SparseCoefMixin, BaseEstimator):
     def __getstate__(self) -> dict[str, Any]:
         """Fitted attributes as NumPy, so that a pickle made on a GPU loads without CuPy."""
         state: dict[str, Any] = super().__getstate__()
-        return {name: to_host(value) if is_array(value) else value for name, value in state.items()}
+        return {name: to_host(value) if is_array_api_obj(value) else value for name, value in state.items()}
 
     def _check_parameters(self) -> None:
         """Refuse what cannot be, before any work."""
@@ -355,7 +356,7 @@ class LogisticRegression(LinearClassifierMixin, SparseCoefMixin, BaseEstimator):
         w, b = self._start(rows.y, n, k, warm=self.warm_start if start is None else start)
         # Only the plain ridge is the same in every orthonormal basis.
         can_rotate = n > m and self._l1() == 0 and not self.standardize and precondition
-        rotation = rotate(rows) if can_rotate and 4 * 8 * m**2 < available_memory(rows.y) else None
+        rotation = rotate(rows) if can_rotate and gram_fits(m, rows.y) else None
         if rotation is not None:
             rows, w = rotation.rows, rotation.forward(w)
         objective = self._objective(rows, w, b, precondition)
@@ -398,14 +399,11 @@ class LogisticRegression(LinearClassifierMixin, SparseCoefMixin, BaseEstimator):
             # The intercept does all that a constant column can do, and costs nothing: its weight is held at zero.
             scale = xp.where(spread > 0, scale, xp.zeros_like(scale))
         shift = mean if self.fit_intercept else None
-        wide = (xp.astype(part, xp.float64, copy=False) for part in (w, b))
-        u, c = next(wide), next(wide)
+        w, c = (xp.astype(part, xp.float64, copy=False) for part in (w, b))
         inverse = xp.where(scale > 0, 1 / xp.where(scale > 0, scale, xp.ones_like(scale)), xp.zeros_like(scale))
-        u = (inverse if u.ndim == 1 else inverse[:, None]) * u
-        start = u
+        start = column(inverse, w) * w
         if self.fit_intercept:
-            c = c + shift @ xp.astype(w, xp.float64, copy=False)
-            start = xp.concat([u, c[None, ...]])
+            start = xp.concat([start, (c + shift @ w)[None, ...]])
         start, scale, ridge_u, l1_u = (
             xp.astype(part, dtype, copy=False)
             for part in (start, scale, ridge * (penalized * scale) ** 2, l1 * penalized * scale)
@@ -504,11 +502,6 @@ class Problem:
     solver: Solver
     name: str
     rotation: Rotation | None
-
-
-def is_array(value: object) -> bool:
-    """Whether it is an array of some library (and not a number, a list or a matrix of SciPy)."""
-    return hasattr(value, "dtype") and hasattr(value, "shape") and not is_sparse(value) and not np.isscalar(value)
 
 
 def _appended(first: Result, second: Result) -> Result:

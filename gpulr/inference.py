@@ -18,7 +18,6 @@ from typing import Any
 
 import numpy as np
 from array_api_compat import device as device_of
-from array_api_compat import is_cupy_array, is_torch_array
 from scipy.linalg import solve_triangular
 from scipy.special import gammaincc, ndtr, ndtri, xlogy
 from sklearn.utils.validation import check_is_fitted
@@ -28,7 +27,7 @@ from gpulr.estimator import LogisticRegression
 from gpulr.inputs import check_features, check_labels, check_sample_weight, is_sparse, put_rows
 from gpulr.objective import Objective
 from gpulr.rows import MemoryRows, Rows
-from gpulr.rows.memory import BLOCK_BYTES, GPU_BLOCK_BYTES
+from gpulr.rows.memory import block_bytes
 from gpulr.solvers.newton import hessian_bytes
 
 EPS = float(np.finfo(np.float64).eps)
@@ -300,8 +299,7 @@ def _parts(objective: Objective) -> Iterator[Objective]:
         yield replace(objective, rows=replace(rows, given_total=1.0))
         return
     xp, (m, n) = array_namespace(rows.y), rows.X.shape
-    on_gpu = is_cupy_array(rows.y) or (is_torch_array(rows.y) and rows.y.is_cuda)
-    step = max(1, (GPU_BLOCK_BYTES if on_gpu else BLOCK_BYTES) // (8 * n))
+    step = max(1, block_bytes(rows.y) // (8 * n))
     for start in range(0, m, step):
         block = slice(start, min(start + step, m))
         X = rows.X[block].toarray() if is_sparse(rows.X) else rows.X[block, :]

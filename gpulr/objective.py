@@ -19,11 +19,11 @@ from math import isfinite
 
 from array_api_compat import device
 
-from gpulr.device import Array, array_namespace, available_memory, floats, normal
+from gpulr.device import Array, array_namespace, floats, normal
 from gpulr.links import cross_entropy, curvature, softmax
 from gpulr.passes import PASSES, Propagate
 from gpulr.products import column, weigh
-from gpulr.rows import Rows, rotate
+from gpulr.rows import Rows, gram_fits, rotate
 
 
 @dataclass
@@ -206,8 +206,7 @@ def gram_pays(m: int, n: int, iterations: int, like: Array) -> bool:
     Forming XXᵀ and its eigenvectors takes about m²(2n + 20m) operations at full speed, an iteration on X about 2mn numbers
     from memory, each of which takes the time of some 24 operations (measured on two cores; it need not be exact).
     """
-    fits = 4 * 8 * m**2 < available_memory(like)
-    return n > m and fits and m * (2 * n + 20 * m) < 2 * 24 * n * iterations
+    return n > m and gram_fits(m, like) and m * (2 * n + 20 * m) < 2 * 24 * n * iterations
 
 
 def descent_from(

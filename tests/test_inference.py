@@ -14,6 +14,7 @@ from sklearn.linear_model import LogisticRegression as Sklearn
 
 import gpulr
 from gpulr import LogisticRegression, inference, summary
+from gpulr.rows import memory
 
 CASES = {case.name: case for case in load_cases()}
 SIX_DIGITS = {"rtol": 1e-6, "atol": 0}
@@ -131,7 +132,7 @@ def test_every_library(backend):
 
 def test_rows_in_many_blocks(monkeypatch):
     whole = of_case("fair-shifted")
-    monkeypatch.setattr(inference, "BLOCK_BYTES", 8 * 8 * 17)  # 17 of 579 rows
+    monkeypatch.setattr(memory, "BLOCK_BYTES", 8 * 8 * 17)  # 17 of 579 rows
     np.testing.assert_allclose(of_case("fair-shifted").std_err, whole.std_err, rtol=1e-10)
 
 

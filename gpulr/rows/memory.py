@@ -150,6 +150,12 @@ def matmul(X: Array, w: Array) -> Array:
     return parts[0] if len(parts) == 1 else xp.concat(parts)
 
 
+def block_bytes(X: Array) -> int:
+    """The size of a block where X lives."""
+    on_gpu = not is_numpy_array(X) and (is_cupy_array(X) or (is_torch_array(X) and X.is_cuda))
+    return GPU_BLOCK_BYTES if on_gpu else BLOCK_BYTES
+
+
 def _added(blocks: Iterator[list[Array]]) -> list[Array]:
     """The sums over all blocks, added in their order."""
     total = next(blocks)
@@ -172,7 +178,5 @@ def _slices(X: Array, dtype: object, axis: int, always: bool = False) -> list[sl
         return [slice(0, size)]
     xp = array_namespace(X)
     itemsize = xp.finfo(dtype).bits // 8
-    on_gpu = not spread and (is_cupy_array(X) or (is_torch_array(X) and X.is_cuda))
-    block_bytes = GPU_BLOCK_BYTES if on_gpu else BLOCK_BYTES
-    step = max(1, block_bytes // max(1, itemsize * X.shape[1 - axis]))
+    step = max(1, block_bytes(X) // max(1, itemsize * X.shape[1 - axis]))
     return [slice(start, min(start + step, size)) for start in range(0, size, step)]

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from gpulr.device import Array, array_namespace
+from gpulr.device import Array, array_namespace, available_memory
 from gpulr.rows.memory import MemoryRows
 from gpulr.rows.sparse import SparseRows
 
@@ -40,6 +40,11 @@ class Rotation:
     def back(self, v: Array) -> Array:
         """w = V v: (n,) or (n, k)."""
         return self.original.rmatmul(self.basis @ v)
+
+
+def gram_fits(m: int, like: Array) -> bool:
+    """Whether the Gram matrix of m samples, with its eigenvectors and workspace, fits in the memory where `like` lives."""
+    return 4 * 8 * m**2 < available_memory(like)
 
 
 def rotate(rows: MemoryRows | SparseRows) -> Rotation:

@@ -79,10 +79,7 @@ def newton_direction(H: Array, g: Array) -> tuple[Array, bool]:
     """−H⁻¹g, of g's shape and dtype, and whether H (N, N) is singular to rounding, so that its pseudo-inverse was used."""
     xp = array_namespace(H)
     flat = xp.astype(xp.reshape(g, (-1,)), H.dtype, copy=False)
-    # Unit diagonal: what is singular should not depend on units.
-    diagonal = xp.linalg.diagonal(H)
-    root = xp.sqrt(xp.where(diagonal > 0, diagonal, xp.ones_like(diagonal)))
-    H = _with_curvature(H) / root[:, None] / root
+    H, root = unit_diagonal(H)
     flat = flat / root
     singular = not _is_positive_definite(H)
     if singular:
@@ -98,20 +95,24 @@ def newton_direction(H: Array, g: Array) -> tuple[Array, bool]:
 def positive_inverse(H: Array) -> Array:
     """H⁻¹ (N, N), with eigenvalues that are rounding, relative to a unit diagonal, replaced by small positive ones."""
     xp = array_namespace(H)
-    diagonal = xp.linalg.diagonal(H)
-    root = xp.sqrt(xp.where(diagonal > 0, diagonal, xp.ones_like(diagonal)))
-    values, vectors = xp.linalg.eigh(_with_curvature(H) / root[:, None] / root)
+    H, root = unit_diagonal(H)
+    values, vectors = xp.linalg.eigh(H)
     floor = values[-1] * _rounding(H)
     values = xp.where(values > floor, values, floor * xp.ones_like(values))
     return (vectors / values) @ vectors.T / root[:, None] / root
 
 
-def _with_curvature(H: Array) -> Array:
-    """H with 1 on the diagonal where it has 0: a constant column without a penalty, whose weight shall stay as it is."""
+def unit_diagonal(H: Array) -> tuple[Array, Array]:
+    """H / r / rᵀ with ones on its diagonal, and r (N,): what is singular should not depend on units.
+
+    Where H (N, N) has no curvature at all, for a constant column without a penalty, it gets 1, so that the weight stays.
+    """
     xp = array_namespace(H)
     diagonal = xp.linalg.diagonal(H)
     missing = xp.where(diagonal > 0, xp.zeros_like(diagonal), xp.ones_like(diagonal))
-    return H + xp.eye(H.shape[0], dtype=H.dtype, device=device(H)) * missing
+    H = H + xp.eye(H.shape[0], dtype=H.dtype, device=device(H)) * missing
+    root = xp.sqrt(xp.where(diagonal > 0, diagonal, xp.ones_like(diagonal)))
+    return H / root[:, None] / root, root
 
 
 def _is_positive_definite(H: Array) -> bool:

@@ -18,7 +18,7 @@ from gpulr.objective import Objective, lipschitz_constant
 from gpulr.products import column
 from gpulr.solvers.line_search import Point
 from gpulr.solvers.minimize import Look, Solver, gradient_decrement
-from gpulr.solvers.newton import require_room_for_hessian
+from gpulr.solvers.newton import require_room_for_hessian, unit_diagonal
 
 
 @dataclass(frozen=True)
@@ -121,12 +121,9 @@ def _minimize_model(H: Array, g: Array, p: Array, l1: Array, max_rounds: int = 1
     xp = array_namespace(H)
     shape, dtype = p.shape, p.dtype
     g, p, l1 = (xp.reshape(xp.astype(a, H.dtype, copy=False), (-1,)) for a in (g, p, l1))
-    root = xp.sqrt(xp.linalg.diagonal(H))
+    H, root = unit_diagonal(H)
+    g, p, l1 = g / root, p * root, l1 / root
     identity = xp.eye(H.shape[0], dtype=H.dtype, device=device(H))
-    # A column without any curvature (a constant one) gets some, so that it stays where it is.
-    H = H + identity * xp.where(root > 0, xp.zeros_like(root), xp.ones_like(root))
-    root = xp.where(root > 0, root, xp.ones_like(root))
-    H, g, p, l1 = H / root[:, None] / root, g / root, p * root, l1 / root
     bound = xp.max(xp.sum(xp.abs(H), axis=1))  # ‖H‖∞ ≥ ‖H‖₂
     constant = g - H @ p  # the model's gradient at q is H q + constant
     scale = xp.max(xp.abs(g)) + xp.max(l1)
