@@ -207,7 +207,7 @@ def _gpulr(
             )  # fmt: skip
         return [record.cost for record in trained.result.history]
 
-    iteration = partial(objective.value_and_grad, objective.start)
+    iteration = partial(objective.visit, objective.start)
     transfer = partial(device.put, dataset.X_train)
     return Contestant(name, device, "gram" if gram else "features", iteration, training, transfer)
 

@@ -42,12 +42,18 @@ from gpulr.inputs import (
 from gpulr.objective import Objective
 from gpulr.parallel import one_core_a_block
 from gpulr.products import column
-from gpulr.rows import Rotation, Rows, gram_fits, rotate
+from gpulr.rows import MemoryRows, Rotation, Rows, gram_fits, rotate
 from gpulr.solvers import SGD, SOLVERS, GradientDescent, Result, Solver, minimize
 from gpulr.solvers.newton import hessian_bytes
 
 SMOOTH = ("gd", "sgd", "lbfgs", "newton")
 NON_SMOOTH = ("prox-newton", "fista")
+
+Moments = tuple[Array, Array]
+
+# Columns with a mean of more than so many standard deviations are centred as they are read, which takes a copy of each
+# block; nearer ones lose two of float32's seven digits at most.
+FAR = 30.0
 
 
 class LogisticRegression(LinearClassifierMixin, SparseCoefMixin, BaseEstimator):  # type: ignore[misc]  # untyped bases
@@ -352,16 +358,21 @@ class LogisticRegression(LinearClassifierMixin, SparseCoefMixin, BaseEstimator):
     def _problem(self, rows: Rows, k: int, *, start: bool | None = None, precondition: bool = True) -> Problem:
         """The objective in variables that suit it, and the solver."""
         n = self.n_features_in_
-        m = rows.y.shape[0]
+        xp, m = array_namespace(rows.y), rows.y.shape[0]
         w, b = self._start(rows.y, n, k, warm=self.warm_start if start is None else start)
+        moments = rows.moments() if precondition or self.standardize else None
+        if moments is not None and isinstance(rows, MemoryRows) and self.fit_intercept and precondition:
+            rows, moments = _centred(rows, *moments)
+        b = xp.astype(b + rows.at_origin(w), b.dtype, copy=False)
         # Only the plain ridge is the same in every orthonormal basis.
         can_rotate = n > m and self._l1() == 0 and not self.standardize and precondition
         rotation = rotate(rows) if can_rotate and gram_fits(m, rows.y) else None
-        if rotation is not None:
-            rows, w = rotation.rows, rotation.forward(w)
-        objective = self._objective(rows, w, b, precondition)
+        if rotation is None:
+            objective = self._objective(rows, moments, w, b, precondition)
+        else:
+            objective = self._objective(rotation.rows, rotation.rows.moments(), rotation.forward(w), b, precondition)
         name, solver = self._choose_solver(objective)
-        return Problem(objective, solver, name if rotation is None else f"gram-{name}", rotation)
+        return Problem(objective, solver, name if rotation is None else f"gram-{name}", rotation, moments)
 
     def _start(self, like: Array, n: int, k: int, warm: bool) -> tuple[Array, Array]:
         """w (n,) or (n, k) and b () or (k,) to start from: zeros, or the last solution."""
@@ -378,15 +389,19 @@ class LogisticRegression(LinearClassifierMixin, SparseCoefMixin, BaseEstimator):
         w, b = (coef[0], to_host(self.intercept_)[0]) if k == 2 else (coef.T, to_host(self.intercept_))
         return tuple(xp.asarray(np.array(a), dtype=like.dtype, device=place) for a in (w, b))
 
-    def _objective(self, rows: Rows, w: Array, b: Array, precondition: bool) -> Objective:
-        """F in standardized variables: unit variance of the feature plus the curvature of its penalty, zero mean."""
+    def _objective(self, rows: Rows, moments: Moments | None, w: Array, b: Array, precondition: bool) -> Objective:
+        """F in standardized variables: unit variance of the feature plus the curvature of its penalty, zero mean.
+
+        `moments` are mean and standard deviation (n,) of the columns of `rows`; None when they are not to be used.
+        """
         xp, dtype = array_namespace(rows.y), rows.y.dtype
         strength = 0.0 if math.inf == self.C else 1 / (float(self.C) * rows.total_weight)
         l1, ridge = strength * float(self.l1_ratio), strength * (1 - float(self.l1_ratio))
-        mean, spread = rows.moments()
-        penalized = spread if self.standardize else xp.ones_like(spread)
+        ones = xp.ones(w.shape[0], dtype=xp.float64, device=device_of(w))
+        mean, spread = (0 * ones, ones) if moments is None else moments
+        penalized = spread if self.standardize else ones
         if not precondition:
-            mean, size = mean * 0, xp.ones_like(spread)
+            mean, size = 0 * ones, ones
         else:
             # σ' ≤ ¼, so the Hessian's diagonal is about σ²/4 + ridge; its root makes all features alike to a solver.
             size = xp.sqrt((spread**2 if self.fit_intercept else spread**2 + mean**2) + 4 * ridge * penalized**2)
@@ -437,7 +452,7 @@ class LogisticRegression(LinearClassifierMixin, SparseCoefMixin, BaseEstimator):
         if problem.rotation is not None:
             w, b = objective.raw(result.params)
             rows = problem.rotation.original
-            again = self._objective(rows, problem.rotation.back(w), b, precondition=True)
+            again = self._objective(rows, problem.moments, problem.rotation.back(w), b, precondition=True)
             again.reads = objective.reads + 2
             left = max(0, self.max_iter - result.n_iter)
             confirmed = minimize(again, SOLVERS["lbfgs"](), max_iter=left, tol=self.tol)
@@ -469,6 +484,7 @@ class LogisticRegression(LinearClassifierMixin, SparseCoefMixin, BaseEstimator):
     ) -> None:
         w, b = objective.raw(result.params)
         xp = array_namespace(w)
+        b = xp.astype(b - objective.rows.at_origin(w), w.dtype, copy=False)
         coef, intercept = (w[None, :], b[None]) if w.ndim == 1 else (w.T, b)
         if is_numpy_array(X) or sparse.issparse(X):
             coef, intercept = (np.ascontiguousarray(to_host(part)) for part in (coef, intercept))
@@ -496,12 +512,23 @@ class LogisticRegression(LinearClassifierMixin, SparseCoefMixin, BaseEstimator):
 
 @dataclass(frozen=True)
 class Problem:
-    """What is handed to `minimize`, its name for the user, and the way back from Gram space."""
+    """What is handed to `minimize`, its name for the user, the way back from Gram space, and the moments of the rows."""
 
     objective: Objective
     solver: Solver
     name: str
     rotation: Rotation | None
+    moments: Moments | None
+
+
+def _centred(rows: MemoryRows, mean: Array, spread: Array) -> tuple[MemoryRows, Moments]:
+    """The rows less their means, with the moments they have then, where a column is so far from zero that it pays."""
+    xp = array_namespace(mean)
+    if not bool(xp.any((spread > 0) & (xp.abs(mean) > FAR * spread)) & xp.all(xp.isfinite(mean))):
+        return rows, (mean, spread)
+    # Of so few digits that it is the same number in either dtype of a computation.
+    origin = xp.astype(xp.astype(mean, xp.float32), xp.float64)
+    return replace(rows, origin=origin), (mean - origin, spread)
 
 
 def _appended(first: Result, second: Result) -> Result:

@@ -156,7 +156,8 @@ def summary(
     with place.current():
         rows = put_rows(X, labels, s, place, "float64")
         _require_room(model, rows)
-        objective = model._objective(rows, *model._start(rows.y, X.shape[1], 2, warm=True), precondition=True)
+        start = model._start(rows.y, X.shape[1], 2, warm=True)
+        objective = model._objective(rows, rows.moments(), *start, precondition=True)
         names = _names(model)
         p, log_likelihood, inverse_root = _maximum(objective, names)
     back = _back(objective)
@@ -281,7 +282,8 @@ def _sums(objective: Objective, p: np.ndarray) -> tuple[float, np.ndarray, np.nd
     params = array_namespace(like).asarray(p, dtype=like.dtype, device=device_of(like))
     sums: list[Array] = []
     for part in _parts(objective):
-        of_part = (*part.value_and_grad(params), part.hessian(part.matmul(params)))
+        point = part.visit(params)
+        of_part = (point.cost, point.gradient, part.hessian(point.margins))
         sums = [one + other for one, other in zip(sums, of_part, strict=True)] if sums else list(of_part)
     cost, g, H = (to_host(total) for total in sums)
     return float(cost), g, H

@@ -55,6 +55,8 @@ def check_features(estimator: Any, X: Array, device: str, *, reset: bool) -> tup
     """
     if isinstance(X, np.ma.MaskedArray):
         raise ValueError("X is a masked array, whose mask would be ignored: fill it, or drop the masked rows")
+    if is_torch_array(X) and str(X.layout) != "torch.strided":
+        raise TypeError(f"X is a {str(X.layout).removeprefix('torch.')} tensor: use a dense one, or a SciPy CSR matrix")
     foreign = (is_array_api_obj(X) and not is_numpy_array(X)) or (is_sparse(X) and not sparse.issparse(X))
     if foreign and not (get_config()["array_api_dispatch"] and not is_sparse(X)):
         _check_foreign(estimator, X, reset)

@@ -77,9 +77,9 @@ def propagate(w: Array, b: Array, X: Array, Y: Array) -> tuple[dict[str, Array],
     with current_device_of(X):
         rows, w, b = _rows(w, b, X, Y)
         objective, _ = descent_from(w, b, rows, gram=False)
-        cost, gradient = objective.value_and_grad(objective.start)
-        dw, db = objective.split(gradient)
-    return {"dw": _column(dw), "db": db}, cost
+        point = objective.visit(objective.start)
+        dw, db = objective.split(point.gradient)
+    return {"dw": _column(dw), "db": db}, point.cost
 
 
 def optimize(

@@ -15,7 +15,7 @@ import numpy as np
 from gpulr.data_files import STORED_DTYPES
 from gpulr.device import Array
 from gpulr.links import sigmoid
-from gpulr.rows import matmul
+from gpulr.rows import MemoryRows
 
 FORMAT = "gpulr"
 VERSION = 1
@@ -91,7 +91,7 @@ class Model:
                 f"the model needs rows of {self.w.size} features{shape}; given: an array of shape {X.shape}"
             )
         factor = self.w.dtype.type(self.scale if scale is None else scale)
-        probability: np.ndarray = sigmoid(matmul(X, factor * self.w) + self.b)
+        probability: np.ndarray = sigmoid(MemoryRows(X, self.w).matmul(factor * self.w) + self.b)
         return probability
 
     def predict(self, X: Array, *, scale: float | None = None) -> np.ndarray:

@@ -7,8 +7,9 @@ no intercept; it never sees X. `scale` and `shift` change the variables: u are t
 never formed, for its product with u is X (scale∘u) less a number. So pixels are divided by 255, features standardized,
 and ill-scaled problems preconditioned without touching X. A penalty on w is one on u with rⱼ = λ·scaleⱼ².
 
-The margins Z are linear in p. A solver that keeps Z for its p moves along a line, Z + t·Z_d, at O(m) a trial
-(`at_margins`, `slope`), and reads X once for the direction and once for the gradient.
+A solver visits points: one pass over X brings cost, gradient and margins Z. The margins are linear in p, so a solver that
+has to try several steps along a line reads X once for the direction, and each trial at Z + t·Z_d costs O(m) (`at_margins`,
+`slope`).
 """
 
 from __future__ import annotations
@@ -26,6 +27,23 @@ from gpulr.products import column, weigh
 from gpulr.rows import Rows, gram_fits, rotate
 
 
+@dataclass(frozen=True)
+class Point:
+    """What one pass over X tells of a point.
+
+    Attributes:
+        params: p.
+        cost: F(p), () in float64.
+        gradient: ∇F(p), of p's shape and dtype.
+        margins: Z, (m,) or (m, k).
+    """
+
+    params: Array
+    cost: Array
+    gradient: Array
+    margins: Array
+
+
 @dataclass
 class Objective:
     """F(p); see the module for the formula.
@@ -38,7 +56,7 @@ class Objective:
         l1: weight(s) of the non-smooth penalty Σⱼ l1ⱼ |uⱼ|, a number or (n,). F is without it; see `gpulr.solvers.prox`.
         fit_intercept: p has c as its last row.
         one_pass: the pass, a value of `gpulr.passes.PASSES`.
-        reads: how many times X was read so far.
+        reads: how many times X was gone through so far.
     """
 
     rows: Rows
@@ -51,12 +69,12 @@ class Objective:
     one_pass: Propagate = PASSES["vectorized"]
     reads: int = 0
 
-    def value_and_grad(self, p: Array) -> tuple[Array, Array]:
-        """F(p) () in float64 and its gradient, of p's shape and dtype. One pass over X, which is two reads."""
-        self.reads += 2
-        cost, dw, db = self.rows.propagate(self.one_pass, *self.raw(p))
+    def visit(self, p: Array) -> Point:
+        """The point p. One pass over X."""
+        self.reads += 1
+        cost, dw, db, Z = self.rows.propagate(self.one_pass, *self.raw(p))
         total = self.rows.total_weight
-        return cost / total + self._penalty(p), self._gradient(p, dw / total, db / total)
+        return Point(p, cost / total + self._penalty(p), self._gradient(p, dw / total, db / total), Z)
 
     def at_margins(self, p: Array, Z: Array) -> tuple[Array, Array]:
         """F(p) () in float64 and dZ = ∂F/∂Z, of Z's shape, from the margins Z of p. No read of X."""

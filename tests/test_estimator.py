@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import copy
+import os
 import pickle
+import re
+import subprocess
+import sys
 import tracemalloc
 import warnings
 from itertools import pairwise
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -24,7 +29,8 @@ from threadpoolctl import threadpool_limits
 
 from gpulr import LogisticRegression
 from gpulr.estimator import NON_SMOOTH, SMOOTH
-from gpulr.solvers import LBFGS, SGD
+from gpulr.objective import Objective
+from gpulr.solvers import LBFGS, SGD, SOLVERS
 
 EXACT = {"tol": 1e-8, "max_iter": 20_000}
 
@@ -190,6 +196,17 @@ def test_digits_of_unpenalized_fits(case):
     assert digits(case, auto.coef_, auto.intercept_[0]) >= 6
     assert digits(case, lbfgs.coef_, lbfgs.intercept_[0]) >= 6
     assert newton.objective_ == pytest.approx(case.cost, rel=1e-12)
+
+
+@pytest.mark.parametrize("solver", ["newton", "lbfgs"])
+@pytest.mark.parametrize("shift", [1e2, 1e4, 1e5])
+def test_float32_keeps_its_digits_far_from_zero(solver, shift, rng):
+    X = (shift + rng.normal(size=(2000, 5))).astype("float32")
+    y = (X[:, 0] - shift + rng.logistic(size=2000)) > 0
+    exact = LogisticRegression(C=np.inf, dtype="float64").fit(X, y)
+    found = LogisticRegression(C=np.inf, solver=solver).fit(X, y)
+    np.testing.assert_allclose(found.coef_, exact.coef_, atol=2e-4)
+    assert found.objective_ == pytest.approx(exact.objective_, rel=1e-6)
 
 
 def test_dependent_columns_without_a_penalty_converge_with_a_warning():
@@ -407,6 +424,47 @@ def test_other_parameters_are_refused_before_any_work(options, message):
         LogisticRegression(**options).fit(X_SMALL, Y_SMALL)
 
 
+@pytest.mark.parametrize("solver", [*SOLVERS, "auto", "saga"])
+@pytest.mark.parametrize("l1_ratio", [0.0, 0.5])
+@pytest.mark.parametrize("kind", ["dense", "sparse", "frame", "strided", "list"])
+@pytest.mark.parametrize("dtype", ["float64", "float32", "float16", "uint8", "bool", "complex64", "M8[s]", "U3", "O"])
+def test_every_combination_fits_or_is_refused_before_any_work_with_what_is_accepted(
+    solver, l1_ratio, kind, dtype, monkeypatch
+):
+    X = np.arange(40).reshape(20, 2) % 3
+    X = X.astype(dtype) if dtype != "O" else np.array([[{}, {}]] * 20, dtype=object)
+    if kind == "sparse":
+        if dtype in ("float16", "M8[s]", "U3", "O"):
+            pytest.skip("SciPy makes no sparse matrix of these")
+        X = sparse.csr_array(X)
+    make = {"frame": pd.DataFrame, "strided": lambda X: np.repeat(X, 2, axis=1)[:, ::2], "list": lambda X: X.tolist()}
+    X = make.get(kind, lambda X: X)(X)
+    smooth = solver in ("gd", "sgd", "lbfgs", "newton")
+    solver_fits = solver == "auto" or (solver != "saga" and smooth == (l1_ratio == 0))
+    # In a frame, strings of digits are numbers to scikit-learn.
+    numbers = np.dtype(dtype).kind in "fub" or (kind == "frame" and dtype == "U3")
+    model = LogisticRegression(solver=solver, l1_ratio=l1_ratio, max_iter=2)
+    y = [0, 1] * 10
+    if solver_fits and numbers:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            assert model.fit(X, y).coef_.shape == (1, 2)
+        return
+    monkeypatch.setattr(Objective, "visit", lambda *_: pytest.fail("work was done"))
+    with pytest.raises((ValueError, TypeError)) as caught:
+        model.fit(X, y)
+    if not solver_fits:
+        assert re.search(r"use 'auto' or one of (gd, sgd, lbfgs, newton|prox-newton, fista)$", str(caught.value))
+    assert not hasattr(model, "coef_")
+
+
+def test_a_sparse_tensor_is_refused_with_what_to_do():
+    torch = pytest.importorskip("torch")
+    for X in (torch.eye(4).to_sparse(), torch.eye(4).to_sparse_coo()):
+        with pytest.raises(TypeError, match="sparse_coo tensor: use a dense one, or a SciPy CSR matrix"):
+            LogisticRegression().fit(X, torch.arange(4) % 2)
+
+
 def test_a_hessian_that_does_not_fit_is_refused(monkeypatch):
     monkeypatch.setattr("gpulr.solvers.newton.available_memory", lambda like: 100)
     with pytest.raises(ValueError, match="use solver='lbfgs'"):
@@ -512,6 +570,36 @@ def test_an_interrupted_fit_ends_at_once():
     X, y, _ = problem("dense", 2)
     with pytest.raises(KeyboardInterrupt):
         LogisticRegression(callback=interrupt).fit(X, y)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="sends a signal")
+@pytest.mark.parametrize("solver", ["lbfgs", "newton"])
+def test_ctrl_c_ends_a_long_fit_at_once(solver):
+    # 200 MB, for steps without end: the signal comes while the cores are at work on blocks.
+    code = f"""
+import threading, time
+import numpy as np
+from gpulr import LogisticRegression
+X = np.random.default_rng(0).normal(size=(250_000, 200)).astype("float32")
+begun = threading.Event()
+def begin():
+    begun.wait()
+    time.sleep(0.5)
+    print(time.time(), flush=True)
+    signal.raise_signal(signal.SIGINT)
+import signal, sys
+threading.Thread(target=begin, daemon=True).start()
+def forever(iteration, look):
+    begun.set()
+try:
+    while True:
+        LogisticRegression(solver="{solver}", callback=forever).fit(X, X[:, 0] > 0)
+except KeyboardInterrupt:
+    print(time.time())
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True)
+    sent, ended = map(float, done.stdout.split())
+    assert ended - sent < 1, done.stderr
 
 
 def test_in_a_grid_search():

@@ -55,12 +55,14 @@ def formula(backend, objective, p):
 def test_value_gradient_and_margins(backend, rng, k, weighted, intercept, transformed):
     F = make(backend, rng, k=k, weighted=weighted, intercept=intercept, transformed=transformed)
     p = backend.get(F.start)
-    cost, gradient = F.value_and_grad(F.start)
+    point = F.visit(F.start)
+    cost, gradient = point.cost, point.gradient
     assert float(cost) == pytest.approx(formula(backend, F, p), rel=1e-12)
     difference = approx_fprime(p.ravel(), lambda q: formula(backend, F, q.reshape(p.shape)), 1e-7)
     np.testing.assert_allclose(backend.get(gradient).ravel(), difference, atol=1e-5)
 
     Z = F.matmul(F.start)
+    np.testing.assert_allclose(backend.get(point.margins), backend.get(Z), atol=1e-13)
     at_margins, dZ = F.at_margins(F.start, Z)
     assert float(at_margins) == pytest.approx(float(cost), rel=1e-13)
     np.testing.assert_allclose(backend.get(F.gradient(F.start, dZ)), backend.get(gradient), atol=1e-13)
@@ -85,7 +87,7 @@ def test_hessian_is_the_derivative_of_the_gradient(backend, rng, k, intercept):
         step = np.zeros(p.size)
         step[i] = h
         above, below = (
-            backend.get(F.value_and_grad(backend.put(p + sign * step.reshape(p.shape)))[1]).ravel() for sign in (1, -1)
+            backend.get(F.visit(backend.put(p + sign * step.reshape(p.shape))).gradient).ravel() for sign in (1, -1)
         )
         columns.append((above - below) / (2 * h))
     np.testing.assert_allclose(H, np.array(columns), atol=1e-8)
@@ -136,12 +138,14 @@ def test_features_whose_squares_overflow_are_an_error():
 def test_the_same_bits_twice_and_any_blocks_the_same_value(rng, monkeypatch):
     X, y = rng.integers(0, 255, (500, 20)).astype("uint8"), rng.integers(0, 2, 500).astype("float32")
     F = Objective(MemoryRows(X, y), rng.normal(size=21).astype("float32"), scale=1 / 255)
-    first, again = F.value_and_grad(F.start), F.value_and_grad(F.start)
-    assert [part.tobytes() for part in first] == [part.tobytes() for part in again]
-    assert first[1].dtype == "float32"
+    first, again = F.visit(F.start), F.visit(F.start)
+    assert first.cost == again.cost
+    assert first.gradient.tobytes() == again.gradient.tobytes()
+    assert first.margins.tobytes() == again.margins.tobytes()
+    assert first.gradient.dtype == "float32"
     monkeypatch.setattr(memory, "BLOCK_BYTES", 1000)
-    for one, other in zip(F.value_and_grad(F.start), first, strict=True):
-        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-7)
+    for name in ("cost", "gradient", "margins"):
+        np.testing.assert_allclose(getattr(F.visit(F.start), name), getattr(first, name), rtol=1e-5, atol=1e-7)
 
 
 @pytest.mark.parametrize("k", [1, 3])
@@ -156,7 +160,7 @@ def test_no_number_is_read_from_the_device(k):
     F = Objective(rows, empty(*shape), scale=empty(9), shift=empty(9), ridge=empty(9))
     p = F.start
     for _ in range(3):
-        cost, gradient = F.value_and_grad(p)
+        gradient = F.visit(p).gradient
         p = p - 0.1 * gradient
     cost, dZ = F.at_margins(p, F.matmul(p))
     assert cost.shape == F.slope(p, p, dZ, F.matmul(p)).shape == ()
@@ -165,11 +169,11 @@ def test_no_number_is_read_from_the_device(k):
 
 def test_reads_of_x_are_counted(backend, rng):
     F = make(backend, rng)
-    F.value_and_grad(F.start)
-    assert F.reads == 2
+    F.visit(F.start)
+    assert F.reads == 1
     Z = F.matmul(F.start)
     F.gradient(F.start, F.at_margins(F.start, Z)[1])
-    assert F.reads == 4
+    assert F.reads == 3
 
 
 def test_gram_space_starts_where_it_was_told_and_returns_there(backend, rng):

@@ -21,7 +21,8 @@ def problem(rng, m=40, n=7, dtype="float64"):
 def test_cost_is_scikit_learns_and_gradient_the_finite_difference(name, weighted, rng):
     X, y, w, b, s = problem(rng)
     s = s if weighted else None
-    cost, dw, db = PASSES[name](X, y, w, b, s)
+    cost, dw, db, z = PASSES[name](X, y, w, b, s)
+    np.testing.assert_allclose(z, X @ w + b, rtol=1e-12)
     a = 1 / (1 + np.exp(-(X @ w + b)))
     assert cost == pytest.approx(log_loss(y, a, sample_weight=s, normalize=False), rel=1e-12)
 
@@ -29,7 +30,7 @@ def test_cost_is_scikit_learns_and_gradient_the_finite_difference(name, weighted
         return float(PASSES[name](X, y, p[:-1], p[-1], s)[0])
 
     def gradient(p):
-        _, dw, db = PASSES[name](X, y, p[:-1], p[-1], s)
+        _, dw, db, _ = PASSES[name](X, y, p[:-1], p[-1], s)
         return np.append(dw, db)
 
     assert check_grad(value, gradient, np.append(w, b)) < 1e-5
@@ -63,8 +64,9 @@ def test_x_may_have_another_dtype_than_the_computation(backend, dtype, rng):
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_margins_of_1000(name, dtype):
     X, y = np.array([[1000.0], [-1000.0], [1000.0]], dtype), np.array([1, 0, 0], dtype)
-    cost, dw, db = PASSES[name](X, y, np.ones(1, dtype), np.zeros((), dtype))
+    cost, dw, db, z = PASSES[name](X, y, np.ones(1, dtype), np.zeros((), dtype))
     assert (float(cost), dw.tolist(), float(db)) == (1000.0, [1000.0], 1.0)
+    assert z.tolist() == X[:, 0].tolist()
     assert dw.dtype == dtype
     assert cost.dtype == "float64"
 
@@ -82,5 +84,5 @@ def test_the_loop_agrees_on_the_cats(cats_folder):
 def test_torch_meta_arrays_pass_through_without_a_read_of_a_number():
     torch = pytest.importorskip("torch")
     X, y, w, b = (torch.empty(shape, device="meta", dtype=torch.float64) for shape in ((8, 3), (8,), (3,), ()))
-    cost, dw, db = PASSES["vectorized"](X, y, w, b, y)
-    assert (cost.shape, dw.shape, db.shape) == ((), (3,), ())
+    cost, dw, db, z = PASSES["vectorized"](X, y, w, b, y)
+    assert (cost.shape, dw.shape, db.shape, z.shape) == ((), (3,), (), (8,))

@@ -83,6 +83,34 @@ def test_scatter_and_moments(backend, weighted, rng, monkeypatch):
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64", "uint8"])
+def test_rows_less_an_origin_are_what_they_say(backend, dtype, rng, monkeypatch):
+    monkeypatch.setattr(memory, "BLOCK_BYTES", 100)
+    X, origin = rng.integers(90, 99, (23, 6)).astype(dtype), rng.integers(80, 99, 6).astype(float)
+    y, s, z = rng.integers(0, 2, 23).astype("float32"), rng.uniform(0, 2, 23).astype("float32"), rng.normal(size=23)
+    w, b = rng.normal(size=6).astype("float32"), np.array(0.5, "float32")
+    put = backend.put
+    shifted = MemoryRows(put(X), put(y), put(s), origin=put(origin))
+    plain = MemoryRows(put(X - origin), put(y.astype(float)), put(s.astype(float)))
+    one_pass, of_shifted, of_plain = (
+        PASSES["vectorized"],
+        [put(w), put(b)],
+        [put(w.astype(float)), put(b.astype(float))],
+    )
+    for found, expected in (
+        *zip(shifted.propagate(one_pass, *of_shifted), plain.propagate(one_pass, *of_plain), strict=True),
+        (shifted.matmul(of_shifted[0]), plain.matmul(of_plain[0])),
+        (shifted.rmatmul(put(z)), plain.rmatmul(put(z))),
+        (shifted.gram(), plain.gram()),
+        *zip(shifted.scatter(put(s)), plain.scatter(put(s.astype(float))), strict=True),
+        (shifted.take(put(np.array([3, 1]))).gram(), plain.take(put(np.array([3, 1]))).gram()),
+    ):
+        np.testing.assert_allclose(backend.get(found), backend.get(expected), rtol=1e-4, atol=1e-4)
+    mean, _ = shifted.moments()  # of X itself
+    np.testing.assert_allclose(backend.get(mean), np.average(X, axis=0, weights=s), rtol=1e-6)
+    np.testing.assert_allclose(backend.get(shifted.at_origin(of_shifted[0])), origin @ w.astype(float), rtol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "uint8"])
 @pytest.mark.parametrize("k", [1, 3])
 def test_sparse_rows_equal_dense_rows(dtype, k, rng):
     dense = (rng.integers(0, 9, (23, 6)) * (rng.uniform(size=(23, 6)) < 0.3)).astype(dtype)
@@ -116,7 +144,7 @@ def test_gram_space_keeps_products_and_lengths(backend, case, rng):
 
 
 def test_no_row_at_all_is_no_error(rng):
-    assert memory.matmul(np.zeros((0, 3), "uint8"), np.zeros(3)).shape == (0,)
+    assert MemoryRows(np.zeros((0, 3), "uint8"), np.zeros(0)).matmul(np.zeros(3)).shape == (0,)
 
 
 def test_pixels_are_not_widened_as_a_whole(rng):
@@ -124,7 +152,7 @@ def test_pixels_are_not_widened_as_a_whole(rng):
     rows = MemoryRows(X, np.zeros(20_000))
     objective, _ = descent_from(np.zeros(3000), np.zeros(()), rows, scale=1 / 255, gram=False)
     tracemalloc.start()
-    objective.value_and_grad(objective.start)
+    objective.visit(objective.start)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 3 * memory.BLOCK_BYTES

@@ -10,10 +10,10 @@ import pytest
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 
-from gpulr import load_dataset
-from gpulr.objective import descent_from
+from gpulr import device, load_dataset
+from gpulr.objective import Objective, descent_from
 from gpulr.rows import MemoryRows
-from gpulr.solvers import GradientDescent, minimize
+from gpulr.solvers import LBFGS, GradientDescent, minimize
 
 
 def objective(rng, m=60, n=4, put=np.asarray):
@@ -39,12 +39,12 @@ def test_history_is_every_kth_cost_before_the_step(rng):
     result = minimize(F, GradientDescent(0.1), max_iter=10, record_every=3)
     p, costs = F.start, []
     for _ in range(10):
-        cost, gradient = F.value_and_grad(p)
-        costs.append(cost)
-        p = p - 0.1 * gradient
+        point = F.visit(p)
+        costs.append(point.cost)
+        p = p - 0.1 * point.gradient
     assert [record.iteration for record in result.history] == [0, 3, 6, 9]
     assert [record.cost for record in result.history] == costs[::3]
-    assert result.cost == F.value_and_grad(p)[0]
+    assert result.cost == F.visit(p).cost
     assert result.n_iter == 10
     np.testing.assert_array_equal(result.params, p)
     assert 0 <= result.history[0].seconds <= result.last.seconds
@@ -77,6 +77,19 @@ def test_counts_out_of_range_are_refused(arguments, rng):
 def test_counts_that_are_no_integers_are_refused(arguments, rng):
     with pytest.raises(TypeError, match="integer"):
         minimize(objective(rng), GradientDescent(), **arguments)
+
+
+@pytest.mark.parametrize("k", [1, 3])
+def test_lbfgs_reads_from_the_device_once_an_iteration(backend, k, rng, monkeypatch):
+    X, shape = rng.normal(size=(300, 8)), (9,) if k == 1 else (9, 3)
+    y = np.digitize(X[:, 0] + rng.normal(size=300), [0.0] if k == 1 else [-1.0, 1.0]).astype(float)
+    F = Objective(MemoryRows(backend.put(X), backend.put(y)), backend.put(np.zeros(shape)), ridge=0.1)
+    transfers, to_host = [], device.to_host
+    monkeypatch.setattr(device, "to_host", lambda array: transfers.append(array) or to_host(array))
+    result = minimize(F, LBFGS(hessian_size=0), max_iter=100, tol=1e-3)
+    assert result.status == "converged"
+    assert result.n_iter > 5
+    assert len(transfers) <= result.n_iter + 1 + 2  # the first step, of unknown length, may need a search
 
 
 def test_a_numpy_rate_does_not_widen_the_weights(rng):

@@ -13,14 +13,16 @@ from array_api_compat import device
 from gpulr.device import Array, array_namespace
 
 
-def propagate(X: Array, y: Array, w: Array, b: Array, sample_weight: Array | None = None) -> tuple[Array, Array, Array]:
+def propagate(
+    X: Array, y: Array, w: Array, b: Array, sample_weight: Array | None = None
+) -> tuple[Array, Array, Array, Array]:
     """Forward and backward propagation, one sample and one feature at a time, in double precision.
 
     Arguments, results and formulas: see `gpulr.passes`. The arrays must be in host memory and have `tolist`
     (NumPy, PyTorch on the CPU).
 
     Returns:
-        cost () and db () in float64, dw (n,) in w's dtype.
+        cost () and db () in float64, dw (n,) and z (m,) in w's dtype.
     """
     xp = array_namespace(X, y, w)
     m, n = X.shape
@@ -30,12 +32,14 @@ def propagate(X: Array, y: Array, w: Array, b: Array, sample_weight: Array | Non
     cost = 0.0
     dw = [0.0] * n
     db = 0.0
+    margins = []
     for i in range(m):
         x = X[i, :].tolist()
         # forward: z = wᵀx + b, a = σ(z), cost; formed from one exp(−|z|) so that nothing overflows (gpulr.links)
         z = intercept
         for j in range(n):
             z += weights[j] * x[j]
+        margins.append(z)
         sign = 1 - 2 * labels[i]
         u = sign * z
         e = exp(-abs(u))
@@ -51,4 +55,5 @@ def propagate(X: Array, y: Array, w: Array, b: Array, sample_weight: Array | Non
         xp.asarray(cost, dtype=xp.float64, device=place),
         xp.asarray(dw, dtype=w.dtype, device=place),
         xp.asarray(db, dtype=xp.float64, device=place),
+        xp.asarray(margins, dtype=w.dtype, device=place),
     )

@@ -29,31 +29,41 @@ class MemoryRows:
         y: (m,) labels 0, 1, ... in the floating dtype of the computation, in X's namespace and on its device.
         sample_weight: (m,) ≥ 0 in y's dtype, or None for all ones.
         given_total: stands in for Σs, see `take`.
+        origin: (n,) in float64, subtracted from every row as it is read: the samples are x − origin. None is zero. For
+            columns far from zero: in X w the large terms that all rows share would cost the digits in which they differ.
     """
 
     X: Array
     y: Array
     sample_weight: Array | None = None
     given_total: float | None = None
+    origin: Array | None = None
 
     def take(self, indices: Array) -> MemoryRows:
         """Copies of some rows, (j,) indices. Σs becomes their share of it, so that means over them are unbiased."""
         xp = array_namespace(self.X, indices)
         s = None if self.sample_weight is None else xp.take(self.sample_weight, indices, axis=0)
         share = self.total_weight * indices.shape[0] / self.y.shape[0]
-        return MemoryRows(xp.take(self.X, indices, axis=0), xp.take(self.y, indices, axis=0), s, share)
+        return MemoryRows(xp.take(self.X, indices, axis=0), xp.take(self.y, indices, axis=0), s, share, self.origin)
 
-    def propagate(self, one_pass: Propagate, w: Array, b: Array) -> tuple[Array, Array, Array]:
-        """One pass over all rows, block by block: (cost, dw, db) as in `gpulr.passes`, summed in order in float64."""
+    def propagate(self, one_pass: Propagate, w: Array, b: Array) -> tuple[Array, Array, Array, Array]:
+        """One pass over all rows, block by block: as in `gpulr.passes`, the sums added in order in float64."""
         xp = array_namespace(w)
+        margins = []
 
-        def of_block(rows: slice) -> list[Array]:
+        def of_block(rows: slice) -> tuple[list[Array], Array]:
             s = None if self.sample_weight is None else self.sample_weight[rows]
-            sums = one_pass(self.X[rows, :], self.y[rows], w, b, s)
-            return [xp.astype(part, xp.float64, copy=False) for part in sums]
+            X = self.X[rows, :] if self.origin is None else self._block(rows, w.dtype)
+            *sums, z = one_pass(X, self.y[rows], w, b, s)
+            return [xp.astype(part, xp.float64, copy=False) for part in sums], z
 
-        cost, dw, db = _added(ordered(of_block, _slices(self.X, w.dtype, axis=0)))
-        return cost, dw, db
+        def sums_of_blocks() -> Iterator[list[Array]]:
+            for sums, z in ordered(of_block, self._blocks(w.dtype)):
+                margins.append(z)
+                yield sums
+
+        cost, dw, db = _added(sums_of_blocks())
+        return cost, dw, db, _joined(margins)
 
     @cached_property
     def total_weight(self) -> float:
@@ -62,17 +72,17 @@ class MemoryRows:
 
     def matmul(self, w: Array) -> Array:
         """X w: (m,) for w (n,), (m, k) for w (n, k), in w's dtype."""
-        return matmul(self.X, w)
+        return _joined(list(ordered(lambda rows: self._block(rows, w.dtype) @ w, self._blocks(w.dtype))))
 
     def rmatmul(self, z: Array) -> Array:
         """Xᵀ z: (n,) for z (m,), (n, k) for z (m, k), in z's dtype; blocks added in order in float64."""
         xp = array_namespace(self.X, z)
 
         def of_block(rows: slice) -> list[Array]:
-            block = xp.astype(self.X[rows, :], z.dtype, copy=False)
-            return [xp.astype(products.rmatmul(block, z[rows, ...]), xp.float64, copy=False)]
+            product = products.rmatmul(self._block(rows, z.dtype), z[rows, ...])
+            return [xp.astype(product, xp.float64, copy=False)]
 
-        (total,) = _added(ordered(of_block, _slices(self.X, z.dtype, axis=0)))
+        (total,) = _added(ordered(of_block, self._blocks(z.dtype)))
         return xp.astype(total, z.dtype, copy=False)
 
     def gram(self) -> Array:
@@ -85,10 +95,10 @@ class MemoryRows:
         dtype = self.y.dtype if xp.isdtype(self.X.dtype, "real floating") else xp.float64
 
         def of_block(columns: slice) -> list[Array]:
-            block = xp.astype(self.X[:, columns], dtype, copy=False)
+            block = _converted(self.X[:, columns], dtype, None if self.origin is None else self.origin[columns])
             return [xp.astype(block @ block.T, xp.float64, copy=False)]
 
-        (total,) = _added(ordered(of_block, _slices(self.X, dtype, axis=1)))
+        (total,) = _added(ordered(of_block, _slices(self.X, dtype, axis=1, always=self.origin is not None)))
         return total
 
     def scatter(self, d: Array) -> tuple[Array, Array]:
@@ -97,33 +107,47 @@ class MemoryRows:
 
         def of_block(rows: slice) -> list[Array]:
             root = xp.sqrt(d[rows])
-            block = root[:, None] * xp.astype(self.X[rows, :], d.dtype, copy=False)
+            block = root[:, None] * self._block(rows, d.dtype)
             return [xp.astype(part, xp.float64, copy=False) for part in (block.T @ block, root @ block)]
 
         # The product with √d is a copy, so it is made in blocks even where X needs no conversion.
-        square, single = _added(ordered(of_block, _slices(self.X, d.dtype, axis=0, always=True)))
+        square, single = _added(ordered(of_block, self._blocks(d.dtype, always=True)))
         return square, single
 
     def moments(self) -> tuple[Array, Array]:
-        """Weighted mean and standard deviation of each column: (n,), (n,) in float64."""
+        """Weighted mean and standard deviation of each column of X itself, whatever the origin: (n,), (n,) in float64."""
         xp, dtype = array_namespace(self.X, self.y), self.y.dtype
         # Moments about the first row: those about zero lose all digits when a column is far from zero.
-        origin = xp.astype(self.X[0, :], dtype)
+        origin = xp.astype(self.X[0, :], xp.float64)
 
         def of_block(rows: slice) -> list[Array]:
-            block = xp.astype(self.X[rows, :], dtype, copy=False) - origin
+            block = _converted(self.X[rows, :], dtype, origin)
             s = xp.ones_like(self.y[rows]) if self.sample_weight is None else self.sample_weight[rows]
             return [xp.astype(part, xp.float64, copy=False) for part in (s @ block, s @ block**2)]
 
-        first, second = _added(ordered(of_block, _slices(self.X, dtype, axis=0, always=True)))
+        first, second = _added(ordered(of_block, self._blocks(dtype, always=True)))
         total = self.total_weight
         mean = first / total
         variance = second / total - mean**2
         spread = xp.sqrt(xp.where(variance < 0, xp.zeros_like(variance), variance))
-        mean = mean + xp.astype(origin, xp.float64, copy=False)
-        # What rounding leaves of the spread of a constant column is no spread.
-        rounding = 100 * xp.finfo(dtype).eps * xp.abs(mean)
+        mean = mean + origin
+        # Values that differ in their last digit only are one value that was computed in two ways.
+        stored = self.X.dtype if xp.isdtype(self.X.dtype, "real floating") else dtype
+        rounding = 2 * min(xp.finfo(stored).eps, xp.finfo(dtype).eps) * xp.abs(mean)
         return mean, xp.where(spread <= rounding, xp.zeros_like(spread), spread)
+
+    def at_origin(self, w: Array) -> Array | float:
+        """origin·w: () for w (n,), (k,) for w (n, k), in float64; to go from an intercept for x − origin to one for x."""
+        if self.origin is None:
+            return 0.0
+        xp = array_namespace(w)
+        return self.origin @ xp.astype(w, xp.float64, copy=False)
+
+    def _block(self, rows: slice, dtype: object) -> Array:
+        return _converted(self.X[rows, :], dtype, self.origin)
+
+    def _blocks(self, dtype: object, always: bool = False) -> list[slice]:
+        return _slices(self.X, dtype, axis=0, always=always or self.origin is not None)
 
 
 def total_weight(y: Array, sample_weight: Array | None) -> float:
@@ -134,26 +158,25 @@ def total_weight(y: Array, sample_weight: Array | None) -> float:
     return floats([xp.sum(sample_weight, dtype=xp.float64)])[0]
 
 
-def matmul(X: Array, w: Array) -> Array:
-    """X w, converting X to w's dtype block by block.
-
-    Args:
-        X: (m, n), any real dtype.
-        w: (n,) or (n, k), floating.
-
-    Returns:
-        (m,) or (m, k) in w's dtype.
-    """
-    xp = array_namespace(X, w)
-    slices = _slices(X, w.dtype, axis=0)
-    parts = list(ordered(lambda rows: xp.astype(X[rows, :], w.dtype, copy=False) @ w, slices))
-    return parts[0] if len(parts) == 1 else xp.concat(parts)
-
-
 def block_bytes(X: Array) -> int:
     """The size of a block where X lives."""
     on_gpu = not is_numpy_array(X) and (is_cupy_array(X) or (is_torch_array(X) and X.is_cuda))
     return GPU_BLOCK_BYTES if on_gpu else BLOCK_BYTES
+
+
+def _converted(X: Array, dtype: object, origin: Array | None) -> Array:
+    """X − origin in this dtype; X itself where nothing is to be done."""
+    xp = array_namespace(X)
+    # Numbers of more digits than the result has are subtracted first, so that the digits that stay are those that differ.
+    if xp.isdtype(X.dtype, "real floating") and xp.finfo(X.dtype).bits > xp.finfo(dtype).bits and origin is not None:
+        return xp.astype(X - xp.astype(origin, X.dtype, copy=False), dtype)
+    X = xp.astype(X, dtype, copy=False)
+    return X if origin is None else X - xp.astype(origin, dtype, copy=False)
+
+
+def _joined(parts: list[Array]) -> Array:
+    """The margins of all blocks."""
+    return parts[0] if len(parts) == 1 else array_namespace(*parts).concat(parts)
 
 
 def _added(blocks: Iterator[list[Array]]) -> list[Array]:

@@ -33,12 +33,13 @@ class SparseRows:
         share = self.total_weight * indices.shape[0] / self.y.shape[0]
         return SparseRows(self.X[indices], self.y[indices], s, share)
 
-    def propagate(self, one_pass: Propagate, w: Array, b: Array) -> tuple[Array, Array, Array]:
-        """The vectorized pass (cost, dw, db) in sparse products. `one_pass` is for dense blocks and is not used."""
+    def propagate(self, one_pass: Propagate, w: Array, b: Array) -> tuple[Array, Array, Array, Array]:
+        """The vectorized pass in sparse products. `one_pass` is for dense blocks and is not used."""
         xp = array_namespace(w)
-        cost, dZ = cross_entropy(self.matmul(w) + b, self.y)
+        Z = self.matmul(w) + b
+        cost, dZ = cross_entropy(Z, self.y)
         cost, dZ = products.weigh(self.sample_weight, cost), products.weigh(self.sample_weight, dZ)
-        return xp.sum(cost, dtype=xp.float64), self.rmatmul(dZ), xp.sum(dZ, axis=0, dtype=xp.float64)
+        return xp.sum(cost, dtype=xp.float64), self.rmatmul(dZ), xp.sum(dZ, axis=0, dtype=xp.float64), Z
 
     def matmul(self, w: Array) -> Array:
         """X w: (m,) for w (n,), (m, k) for w (n, k), in w's dtype."""
@@ -57,6 +58,10 @@ class SparseRows:
         """Xᵀ diag(d) X (n, n), dense, and Xᵀ d (n,) for d (m,) ≥ 0, in float64."""
         X, d = self.X.astype("float64"), d.astype("float64")
         return (X.T @ X.multiply(d[:, None]).tocsr()).toarray(), X.T @ d
+
+    def at_origin(self, w: Array) -> float:
+        """As in `MemoryRows`: sparse rows are never shifted."""
+        return 0.0
 
     def moments(self) -> tuple[Array, Array]:
         """Weighted mean and standard deviation of each column: (n,), (n,) in float64."""

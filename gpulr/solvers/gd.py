@@ -8,8 +8,8 @@ from math import isfinite
 from numbers import Real
 from typing import Any, ClassVar, Literal
 
-from gpulr.objective import Objective, lipschitz_constant
-from gpulr.solvers.line_search import Point, line_search
+from gpulr.objective import Objective, Point, lipschitz_constant
+from gpulr.solvers.line_search import line_search
 from gpulr.solvers.minimize import Look, Solver, gradient_decrement
 
 
@@ -50,17 +50,16 @@ class GradientDescent(Solver):
         rate = 1 / lipschitz_constant(objective) if self.learning_rate == "auto" else self.learning_rate
         p = objective.start
         while True:
-            cost, gradient = objective.value_and_grad(p)
-            yield Look(p, cost, gradient, gradient_decrement(cost, gradient))
-            p = p - rate * gradient
+            point = objective.visit(p)
+            yield _look(point)
+            p = p - rate * point.gradient
 
     def _searching_steps(self, objective: Objective) -> Iterator[Look]:
-        point: Point | None = Point.at(objective, objective.start)
+        point: Point | None = objective.visit(objective.start)
         rate = 1.0
         while point is not None:
-            gradient = objective.gradient(point.params, point.dZ)
-            yield Look(point.params, point.cost, gradient, gradient_decrement(point.cost, gradient))
-            found = line_search(objective, point, -gradient, first_step=rate)
+            yield _look(point)
+            found = line_search(objective, point, -point.gradient, first_step=rate)
             point, rate = found if found is not None else (None, rate)
 
     def remedy(self, objective: Objective) -> str:
@@ -72,3 +71,7 @@ class GradientDescent(Solver):
             f"learning_rate={self.learning_rate} is too large; "
             f"at {safe:.3g} (learning_rate='auto') the cost cannot rise"
         )
+
+
+def _look(point: Point) -> Look:
+    return Look(point.params, point.cost, point.gradient, gradient_decrement(point.cost, point.gradient))

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import ClassVar
 
-from gpulr.device import Array, array_namespace
-from gpulr.objective import Objective
-from gpulr.solvers.line_search import Point, line_search
-from gpulr.solvers.minimize import Look, Solver
+from gpulr.device import Array, array_namespace, floats
+from gpulr.objective import Objective, Point
+from gpulr.solvers.line_search import Wolfe, line_search, search_on
+from gpulr.solvers.minimize import Look, Numbers, Solver
 from gpulr.solvers.newton import positive_inverse
 
-# The margins are carried from step to step, Z + t·Z_d, and computed afresh after so many, before rounding adds up.
-REFRESH = 20
+# Steps, changes of the gradient, and one over their product (0 for a pair that is not to be used).
+Pairs = deque[tuple[Array, Array, Array]]
+
+Metric = Callable[[Array], Array]
 
 
 @dataclass(frozen=True)
@@ -48,41 +51,73 @@ class LBFGS(Solver):
 
     def steps(self, objective: Objective) -> Iterator[Look]:
         """A look at every iterate, from `objective.start` on; it ends when no step lowers the cost any more."""
-        pairs: deque[tuple[Array, Array, Array]] = deque(maxlen=self.memory)
-        point = Point.at(objective, objective.start)
-        gradient = objective.gradient(point.params, point.dZ)
-        metric = self._metric(objective, point)
-        iteration = 0
-        while True:
-            xp = array_namespace(gradient)
-            direction = -_times_inverse_hessian(pairs, metric, gradient)
-            yield Look(point.params, point.cost, gradient, -0.5 * xp.sum(gradient * direction))
-            found = line_search(objective, point, direction)
+        point = objective.visit(objective.start)
+        metric = None
+        if math.prod(objective.start.shape) <= self.hessian_size:
+            inverse = positive_inverse(objective.hessian(point.margins) + objective.flat_directions())
+            metric = partial(_times, inverse)
+        yield from quasi_newton(objective, point, metric, self.memory)
+
+
+def quasi_newton(objective: Objective, point: Point, metric: Metric | None, memory: int) -> Iterator[Look]:
+    """A look at every iterate, from `point` on; it ends when no step lowers the cost any more.
+
+    The device is waited for once a step: along with the trial of a step goes all that follows if it is taken, down to the
+    next direction, so that what is read then serves the line search, the history and the test for the end.
+
+    Args:
+        objective: F.
+        point: where to start.
+        metric: multiplies a gradient by a first estimate of H⁻¹; None for a multiple of the identity.
+        memory: number of pairs.
+    """
+    pairs: Pairs = deque(maxlen=memory)
+    direction, look = _aim(pairs, metric, point)
+    numbers = Numbers(*floats(look.scalars()))
+    while True:
+        yield replace(look, numbers=numbers)
+        trial = objective.visit(point.params + direction)
+        next_pairs = _with_pair(pairs, point, trial)
+        next_direction, look = _aim(next_pairs, metric, trial)
+        slope = array_namespace(direction).sum(trial.gradient * direction, dtype=look.cost.dtype)
+        slope_t, *read = floats([slope, *look.scalars()])
+        numbers, before = Numbers(*read), numbers
+        conditions = Wolfe.at(before.cost, -2 * before.decrement, direction)
+        if not (conditions.slope < 0 and conditions.accept(1.0, numbers.cost, slope_t)):
+            found = None
+            if conditions.slope < 0:
+                found = search_on(objective, point, direction, conditions, 1.0, numbers.cost, slope_t)
             if found is None and pairs:
                 # The estimate may have gone bad by rounding: once more along the gradient.
                 pairs.clear()
-                found = line_search(objective, point, -gradient)
+                found = line_search(objective, point, -point.gradient)
             if found is None:
                 return
-            new, _ = found
-            iteration += 1
-            if iteration % REFRESH == 0:
-                new = Point.at(objective, new.params)
-            new_gradient = objective.gradient(new.params, new.dZ)
-            s, y = new.params - point.params, new_gradient - gradient
-            curvature = xp.sum(s * y)
-            # Convexity makes sᵀy > 0 but for rounding; a pair of weight 0 has no effect below.
-            pairs.append((s, y, xp.where(curvature > 0, 1 / curvature, xp.zeros_like(curvature))))
-            point, gradient = new, new_gradient
-
-    def _metric(self, objective: Objective, point: Point) -> Array | None:
-        """The inverse of the Hessian at a point, (N, N); None when there are too many parameters."""
-        if math.prod(objective.start.shape) > self.hessian_size:
-            return None
-        return positive_inverse(objective.hessian(point.margins) + objective.flat_directions())
+            trial, _ = found
+            next_pairs = _with_pair(pairs, point, trial)
+            next_direction, look = _aim(next_pairs, metric, trial)
+            numbers = Numbers(*floats(look.scalars()))
+        point, pairs, direction = trial, next_pairs, next_direction
 
 
-def _times_inverse_hessian(pairs: deque[tuple[Array, Array, Array]], metric: Array | None, g: Array) -> Array:
+def _aim(pairs: Pairs, metric: Metric | None, point: Point) -> tuple[Array, Look]:
+    """The direction −H⁻¹g from a point, and the look at it."""
+    direction = -_times_inverse_hessian(pairs, metric, point.gradient)
+    decrement = -0.5 * array_namespace(direction).sum(point.gradient * direction)
+    return direction, Look(point.params, point.cost, point.gradient, decrement)
+
+
+def _with_pair(pairs: Pairs, before: Point, after: Point) -> Pairs:
+    """The pairs with that of the step from `before` to `after`."""
+    xp = array_namespace(after.params)
+    s, y = after.params - before.params, after.gradient - before.gradient
+    curvature = xp.sum(s * y)
+    # Convexity makes sᵀy > 0 but for rounding; a pair of weight 0 has no effect below.
+    rho = xp.where(curvature > 0, 1 / curvature, xp.zeros_like(curvature))
+    return deque((*pairs, (s, y, rho)), maxlen=pairs.maxlen)
+
+
+def _times_inverse_hessian(pairs: Pairs, metric: Metric | None, g: Array) -> Array:
     """H⁻¹ g by the two-loop recursion, without a look at a number on the host."""
     xp = array_namespace(g)
     alphas = []
@@ -91,8 +126,7 @@ def _times_inverse_hessian(pairs: deque[tuple[Array, Array, Array]], metric: Arr
         g = g - alpha * y
         alphas.append(alpha)
     if metric is not None:
-        flat = xp.astype(xp.reshape(g, (-1,)), metric.dtype, copy=False)
-        g = xp.astype(xp.reshape(metric @ flat, g.shape), g.dtype, copy=False)
+        g = metric(g)
     elif pairs:
         s, y, rho = pairs[-1]
         length = xp.sum(y * y)
@@ -101,3 +135,10 @@ def _times_inverse_hessian(pairs: deque[tuple[Array, Array, Array]], metric: Arr
     for (s, y, rho), alpha in zip(pairs, reversed(alphas), strict=True):
         g = g + (alpha - rho * xp.sum(y * g)) * s
     return g
+
+
+def _times(matrix: Array, g: Array) -> Array:
+    """The matrix (N, N) times g of N entries, in g's shape and dtype."""
+    xp = array_namespace(g)
+    flat = xp.astype(xp.reshape(g, (-1,)), matrix.dtype, copy=False)
+    return xp.astype(xp.reshape(matrix @ flat, g.shape), g.dtype, copy=False)

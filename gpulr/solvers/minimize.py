@@ -9,12 +9,21 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from math import inf, isfinite
 from operator import index
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, NamedTuple
 
 import numpy as np
 
 from gpulr.device import Array, array_namespace, floats
 from gpulr.objective import Objective
+
+
+class Numbers(NamedTuple):
+    """What the host has to know of an iterate: see `Look`; the norm is the largest entry, finite says whether p is."""
+
+    cost: float
+    gradient_norm: float
+    decrement: float
+    finite: float
 
 
 @dataclass(frozen=True)
@@ -27,12 +36,20 @@ class Look:
         gradient: ∇F(p), of p's shape; with a non-smooth penalty, the subgradient of least size.
         decrement: (), how much the solver expects the cost to be above its minimum: half the Newton decrement squared,
             ½ gᵀH⁻¹g, with H exact or estimated. It does not depend on the units of the features.
+        numbers: the same on the host, where the solver has read them already.
     """
 
     params: Array
     cost: Array
     gradient: Array
     decrement: Array
+    numbers: Numbers | None = None
+
+    def scalars(self) -> list[Array]:
+        """What becomes `Numbers`, still on the device: four float64 arrays ()."""
+        xp = array_namespace(self.params)
+        norm, finite = xp.max(xp.abs(self.gradient)), xp.all(xp.isfinite(self.params))
+        return [xp.astype(xp.asarray(x), xp.float64) for x in (self.cost, norm, self.decrement, finite)]
 
 
 @dataclass(frozen=True)
@@ -201,12 +218,8 @@ def minimize(
 
 
 def _record(look: Look, iteration: int, begin: float, solver: Solver, objective: Objective) -> Record:
-    """The numbers of a look, in one transfer from the device."""
-    xp = array_namespace(look.params)
-    norm = xp.max(xp.abs(look.gradient))
-    all_finite = xp.all(xp.isfinite(look.params))
-    numbers = [xp.astype(xp.asarray(x), xp.float64) for x in (look.cost, norm, look.decrement, all_finite)]
-    cost, gradient_norm, decrement, finite = floats(numbers)
+    """The numbers of a look, in one transfer from the device unless they have come already."""
+    cost, gradient_norm, decrement, finite = look.numbers or floats(look.scalars())
     if not (isfinite(cost) and finite):
         raise FloatingPointError(
             f"the weights left the finite numbers by iteration {iteration}: {solver.remedy(objective)}"

@@ -11,8 +11,8 @@ import numpy as np
 from array_api_compat import device
 
 from gpulr.device import Array, array_namespace, available_memory
-from gpulr.objective import Objective
-from gpulr.solvers.line_search import Point, line_search
+from gpulr.objective import Objective, Point
+from gpulr.solvers.line_search import line_search
 from gpulr.solvers.minimize import Look, Solver
 
 
@@ -37,20 +37,18 @@ class Newton(Solver):
             ValueError: the Hessian does not fit in memory; found out before any work.
         """
         require_room_for_hessian(objective)
-        point: Point | None = Point.at(objective, objective.start)
+        point: Point | None = objective.visit(objective.start)
         regular = objective.flat_directions()
         unpenalized, warned = is_zero(objective.ridge), False
         while point is not None:
-            gradient = objective.gradient(point.params, point.dZ)
-            direction, singular = newton_direction(objective.hessian(point.margins) + regular, gradient)
+            direction, singular = newton_direction(objective.hessian(point.margins) + regular, point.gradient)
             if singular and unpenalized and not warned:
                 warned = True
                 _warn_of_singular_hessian()
-            slope = array_namespace(gradient).sum(gradient * direction)
-            yield Look(point.params, point.cost, gradient, -0.5 * slope)
+            slope = array_namespace(direction).sum(point.gradient * direction)
+            yield Look(point.params, point.cost, point.gradient, -0.5 * slope)
             found = line_search(objective, point, direction)
-            # Fresh margins: a step costs so much more than this one read that rounding need not add up.
-            point = None if found is None else Point.at(objective, found[0].params)
+            point = None if found is None else found[0]
 
 
 def is_zero(ridge: Array | float) -> bool:

@@ -14,9 +14,8 @@ from typing import ClassVar
 from array_api_compat import device
 
 from gpulr.device import Array, array_namespace, floats
-from gpulr.objective import Objective, lipschitz_constant
+from gpulr.objective import Objective, Point, lipschitz_constant
 from gpulr.products import column
-from gpulr.solvers.line_search import Point
 from gpulr.solvers.minimize import Look, Solver, gradient_decrement
 from gpulr.solvers.newton import require_room_for_hessian, unit_diagonal
 
@@ -41,10 +40,9 @@ class ProximalNewton(Solver):
         require_room_for_hessian(objective)
         xp = array_namespace(objective.start)
         l1, regular = _weights(objective), objective.flat_directions()
-        point: Point | None = Point.at(objective, objective.start)
+        point: Point | None = objective.visit(objective.start)
         while point is not None:
-            p = point.params
-            gradient = objective.gradient(p, point.dZ)
+            p, gradient = point.params, point.gradient
             target = _minimize_model(objective.hessian(point.margins) + regular, gradient, p, l1)
             change = xp.sum(gradient * (target - p)) + xp.sum(l1 * (xp.abs(target) - xp.abs(p)))
             cost = point.cost + _size(l1, p)
@@ -169,15 +167,19 @@ def _backtrack(
     if not slope < 0:
         return None
     rounding = 10 * float(array_namespace(target).finfo(target.dtype).eps) * abs(before)
+    # At t = 1 the target itself: p + (q − p) would lose its exact zeros to rounding.
+    trial = objective.visit(target)
+    (after,) = floats([trial.cost + _size(l1, target)])
+    if after <= before + 1e-4 * slope + rounding:
+        return trial
     d = target - point.params
     Zd = objective.matmul(d)
-    t = 1.0
+    t = 0.5
     for _ in range(40):
-        # At t = 1 the target itself: p + (q − p) would lose its exact zeros to rounding.
-        p = target if t == 1 else point.params + t * d
-        trial = Point.at(objective, p, point.margins + t * Zd)
-        (after,) = floats([trial.cost + _size(l1, p)])
+        p = point.params + t * d
+        cost, _ = objective.at_margins(p, point.margins + t * Zd)
+        (after,) = floats([cost + _size(l1, p)])
         if after <= before + 1e-4 * t * slope + rounding:
-            return trial
+            return objective.visit(p)
         t /= 2
     return None

@@ -69,16 +69,16 @@ class SGD(Solver):
         rng = np.random.default_rng(self.seed)
         m, step, epoch = objective.rows.y.shape[0], 0, 0
         while True:
-            cost, gradient = objective.value_and_grad(p)
-            yield Look(p, cost, gradient, gradient_decrement(cost, gradient))
+            point = objective.visit(p)
+            yield Look(p, point.cost, point.gradient, gradient_decrement(point.cost, point.gradient))
             now = rate / (1 + self.decay * epoch) if self.schedule == "inverse" else rate
             order = xp.asarray(rng.permutation(m), device=device(p))
             for start in range(0, m, self.batch_size):
                 step += 1
-                _, g = objective.sample(order[start : start + self.batch_size]).value_and_grad(p)
-                change, state = self._update(g, state, step)
+                batch = objective.sample(order[start : start + self.batch_size])
+                change, state = self._update(batch.visit(p).gradient, state, step)
                 p = p - now * change
-            objective.reads += 2
+            objective.reads += 1
             epoch += 1
 
     def _first_rate(self, objective: Objective) -> float:
