@@ -32,6 +32,7 @@ from gpulr.device import Array, Device, array_namespace, available_memory, curre
 from gpulr.inputs import (
     Labels,
     check_features,
+    check_finite,
     check_labels,
     check_same_library,
     check_sample_weight,
@@ -43,10 +44,10 @@ from gpulr.objective import Objective
 from gpulr.parallel import one_core_a_block
 from gpulr.products import column
 from gpulr.rows import MemoryRows, Rotation, Rows, gram_fits, rotate
-from gpulr.solvers import SGD, SOLVERS, GradientDescent, Result, Solver, minimize
+from gpulr.solvers import SGD, SOLVERS, GradientDescent, Result, Sketch, Solver, minimize
 from gpulr.solvers.newton import hessian_bytes
 
-SMOOTH = ("gd", "sgd", "lbfgs", "newton")
+SMOOTH = ("gd", "sgd", "lbfgs", "newton", "sketch")
 NON_SMOOTH = ("prox-newton", "fista")
 
 Moments = tuple[Array, Array]
@@ -74,10 +75,10 @@ class LogisticRegression(LinearClassifierMixin, SparseCoefMixin, BaseEstimator):
     class_weight : dict, "balanced" or None, default=None
         Factors of the sample weights by class.
     random_state : int or None, default=None
-        Seed of the shuffling of `sgd`; None is 0.
+        Seed of the shuffling of `sgd` and of the samples of `sketch`; None is 0.
     solver : str or gpulr.solvers.Solver, default="auto"
-        For ridge and no penalty "gd", "sgd", "lbfgs" or "newton"; with l1 "prox-newton" or "fista"; or one of these solvers
-        with hyperparameters of your own, such as `gpulr.solvers.SGD(batch_size=64)`. "auto" takes, for N parameters,
+        For ridge and no penalty "gd", "sgd", "lbfgs", "newton" or "sketch"; with l1 "prox-newton" or "fista"; or one of these
+        solvers with hyperparameters of your own, such as `gpulr.solvers.SGD(batch_size=64)`. "auto" takes, for N parameters,
 
         - with l1: prox-newton up to N = 1000, fista above or when the Hessian would not fit in memory;
         - otherwise: newton up to N = 200, lbfgs above. N is counted in Gram space where that is used.
@@ -176,9 +177,13 @@ class LogisticRegression(LinearClassifierMixin, SparseCoefMixin, BaseEstimator):
         s = self._sample_weight(sample_weight, labels)
         with place.current(), one_core_a_block():
             rows = put_rows(X, labels, s, place, self.dtype)
-            with np.errstate(over="ignore", invalid="ignore"):  # what overflows is found and explained
-                problem = self._problem(rows, len(labels.classes))
-            result, objective = self._minimize(problem)
+            try:
+                with np.errstate(over="ignore", invalid="ignore"):  # what overflows is found and explained
+                    problem = self._problem(rows, len(labels.classes))
+                result, objective = self._minimize(problem)
+            except (FloatingPointError, np.linalg.LinAlgError):
+                check_finite(self, X)  # large samples are not searched for NaN before there is a reason to
+                raise
             self._set_solution(problem, result, objective, X, labels, place)
         return self
 
@@ -360,7 +365,11 @@ class LogisticRegression(LinearClassifierMixin, SparseCoefMixin, BaseEstimator):
         n = self.n_features_in_
         xp, m = array_namespace(rows.y), rows.y.shape[0]
         w, b = self._start(rows.y, n, k, warm=self.warm_start if start is None else start)
-        moments = rows.moments() if precondition or self.standardize else None
+        moments = None
+        if self.standardize:  # they are part of the objective then
+            moments = rows.moments()
+        elif precondition:
+            moments = rows.about_moments()
         if moments is not None and isinstance(rows, MemoryRows) and self.fit_intercept and precondition:
             rows, moments = _centred(rows, *moments)
         b = xp.astype(b + rows.at_origin(w), b.dtype, copy=False)
@@ -438,8 +447,9 @@ class LogisticRegression(LinearClassifierMixin, SparseCoefMixin, BaseEstimator):
                 name = "prox-newton" if size <= 1000 and fits else "fista"
             else:
                 name = "newton" if size <= 200 and fits else "lbfgs"
-        if name == "sgd":
-            return name, SGD(seed=self._seed())
+        if name in ("sgd", "sketch"):
+            kind = SGD if name == "sgd" else Sketch
+            return name, kind(seed=self._seed())
         if name == "gd":
             return name, GradientDescent("line-search")
         solver: Solver = SOLVERS[name]()

@@ -12,10 +12,13 @@ from scipy import sparse
 from sklearn import get_config
 from sklearn.utils._array_api import check_same_namespace
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import column_or_1d, validate_data
+from sklearn.utils.validation import assert_all_finite, column_or_1d, validate_data
 
 from gpulr.device import Array, Device, array_namespace, choose, to_host
 from gpulr.rows import MemoryRows, Rows, SparseRows
+
+# Larger samples are not searched for NaN before a fit: its first pass finds them at no cost, see `check_finite`.
+CHECKED_AT_ONCE = 32 << 20
 
 
 @dataclass(frozen=True)
@@ -61,7 +64,8 @@ def check_features(estimator: Any, X: Array, device: str, *, reset: bool) -> tup
     if foreign and not (get_config()["array_api_dispatch"] and not is_sparse(X)):
         _check_foreign(estimator, X, reset)
     else:
-        X = validate_data(estimator, X, accept_sparse="csr", dtype="numeric", reset=reset)
+        later = reset and is_numpy_array(X) and X.nbytes > CHECKED_AT_ONCE
+        X = validate_data(estimator, X, accept_sparse="csr", dtype="numeric", reset=reset, ensure_all_finite=not later)
     if not foreign and X.dtype.kind not in "biuf":
         raise ValueError(f"X has dtype {X.dtype}: numbers (integers, floats, bool) are needed")
     if not foreign and X.dtype.kind == "f" and X.dtype.itemsize > 8:
@@ -75,6 +79,12 @@ def check_features(estimator: Any, X: Array, device: str, *, reset: bool) -> tup
         raise ValueError(f"device={device!r}, but X is on {place}: use 'auto', or move X yourself")
     library = "cupy" if is_cupy_array(X) or is_sparse(X) else type(X).__module__.partition(".")[0]
     return X, Device(place, "the samples are there", library)
+
+
+def check_finite(estimator: Any, X: Array) -> None:
+    """Raises ValueError, in scikit-learn's words, for NaN or infinity in NumPy samples."""
+    if is_numpy_array(X):
+        assert_all_finite(X, input_name="X", estimator_name=type(estimator).__name__)
 
 
 def check_labels(y: Array, X: Array, classes: np.ndarray | None = None) -> Labels:
@@ -107,7 +117,8 @@ def check_labels(y: Array, X: Array, classes: np.ndarray | None = None) -> Label
     if host.dtype.kind == "f" and not np.isfinite(host).all():
         raise ValueError("Input y contains NaN or infinity; remove those rows")
     try:
-        if host.dtype.kind != "S":  # bytes are as good as strings, but scikit-learn does not let them through
+        # Integers are always classes. Bytes are as good as strings, but scikit-learn does not let them through.
+        if host.dtype.kind not in "biuS":
             check_classification_targets(host)
         found, codes = np.unique(host, return_inverse=True)
     except TypeError as error:

@@ -67,7 +67,7 @@ class Objective:
     l1: Array | float = 0.0
     fit_intercept: bool = True
     one_pass: Propagate = PASSES["vectorized"]
-    reads: int = 0
+    reads: float = 0
 
     def visit(self, p: Array) -> Point:
         """The point p. One pass over X."""
@@ -129,6 +129,19 @@ class Objective:
         size = blocks[0, 0].shape[0]
         H = xp.stack([xp.stack([blocks[a, b] for b in range(k)]) for a in range(k)])  # (k, k, N/k, N/k)
         return xp.reshape(xp.permute_dims(H, (2, 0, 3, 1)), (size * k, size * k))
+
+    def shared_hessian(self, Z: Array) -> Array:
+        """A matrix (n + 1, n + 1) in float64 (n without intercept) that stands for ∇²F in every output. Reads X once.
+
+        Σ sᵢ cᵢ x̃ᵢx̃ᵢᵀ / Σ sᵢ + ridge with c = σ'(z) for two classes, which is ∇²F, and c = Σₐ Pₐ(1 − Pₐ)/(k − 1) for k. At
+        equal probabilities its product with the unit matrix of the classes differs from ∇²F along 1 only, where the gradient
+        of the cost has no part.
+        """
+        if Z.ndim == 1:
+            return self.hessian(Z)
+        xp, P = array_namespace(Z), softmax(Z)
+        H = self._scatter(weigh(self.rows.sample_weight, xp.sum(P * (1 - P), axis=1) / (Z.shape[1] - 1)))
+        return H + self._ridge_matrix(H)
 
     def flat_directions(self) -> Array:
         """0.0 for two classes. For k, a matrix that has curvature 1 where F has none by design: Σ vvᵀ, (N, N) in float64.

@@ -7,10 +7,13 @@ where another process wants the same cores. Whole blocks on single threads do ne
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import dataclass
+from functools import cache
 from typing import TypeVar
 
 from threadpoolctl import ThreadpoolController
@@ -18,7 +21,17 @@ from threadpoolctl import ThreadpoolController
 T = TypeVar("T")
 R = TypeVar("R")
 
-_workers: ContextVar[int | None] = ContextVar("workers", default=None)
+
+@dataclass(frozen=True)
+class _Workers:
+    """`count` threads; without a pool, blocks are done one by one."""
+
+    pool: ThreadPoolExecutor | None = None
+    count: int = 1
+
+
+# None outside of `one_core_a_block`.
+_workers: ContextVar[_Workers | None] = ContextVar("workers", default=None)
 
 
 @contextmanager
@@ -29,18 +42,36 @@ def one_core_a_block() -> Iterator[None]:
     are likely to work beside it, blocks are done one by one with BLAS as it is.
     """
     if threading.current_thread() is not threading.main_thread():
-        with _set(1):
+        with _set(_Workers()):
             yield
         return
-    controller = ThreadpoolController()
-    libraries = controller.select(user_api="blas").lib_controllers
-    cores = max((library.num_threads for library in libraries), default=1)
-    with _set(cores), controller.limit(limits=1, user_api="blas"):
-        yield
+    controller = _controller()
+    cores = max((library.num_threads for library in controller.select(user_api="blas").lib_controllers), default=1)
+    with controller.limit(limits=1, user_api="blas"):
+        if cores == 1:
+            with _set(_Workers()):
+                yield
+            return
+        # Its threads are started by the first block that needs one: small data never do.
+        pool = ThreadPoolExecutor(cores, thread_name_prefix="gpulr")
+        try:
+            with _set(_Workers(pool, cores)):
+                yield
+        finally:
+            # After Ctrl-C nobody waits for what is still under way.
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
+@cache
+def _controller() -> ThreadpoolController:
+    """The BLAS libraries of this process; finding them takes as long as a small fit."""
+    import scipy.linalg  # noqa: F401  # SciPy has one of its own, which must be loaded to be found
+
+    return ThreadpoolController()
 
 
 @contextmanager
-def _set(workers: int) -> Iterator[None]:
+def _set(workers: _Workers) -> Iterator[None]:
     token = _workers.set(workers)
     try:
         yield
@@ -58,11 +89,23 @@ def ordered(function: Callable[[T], R], items: Sequence[T]) -> Iterator[R]:
 
     A few items a worker are under way at a time, so that not all results have to be in memory at once.
     """
-    workers = min(_workers.get() or 1, len(items))
-    if workers <= 1:
+    workers = _workers.get() or _Workers()
+    if workers.pool is None or len(items) <= 1:
         yield from map(function, items)
         return
-    chunk = 4 * workers
-    with ThreadPoolExecutor(workers) as pool:
-        for start in range(0, len(items), chunk):
-            yield from pool.map(function, items[start : start + chunk])
+    under_way: deque[Future[R]] = deque()
+    for item in items:
+        under_way.append(workers.pool.submit(function, item))
+        if len(under_way) == 4 * workers.count:
+            yield under_way.popleft().result()
+    while under_way:
+        yield under_way.popleft().result()
+
+
+def interruptible(function: Callable[[], R]) -> R:
+    """function(), one long call of a library, such that Ctrl-C is felt while it lasts.
+
+    Python looks at signals between its own steps only; the main thread makes them while it waits for another thread.
+    """
+    workers = _workers.get()
+    return function() if workers is None or workers.pool is None else workers.pool.submit(function).result()

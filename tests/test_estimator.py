@@ -439,7 +439,7 @@ def test_every_combination_fits_or_is_refused_before_any_work_with_what_is_accep
         X = sparse.csr_array(X)
     make = {"frame": pd.DataFrame, "strided": lambda X: np.repeat(X, 2, axis=1)[:, ::2], "list": lambda X: X.tolist()}
     X = make.get(kind, lambda X: X)(X)
-    smooth = solver in ("gd", "sgd", "lbfgs", "newton")
+    smooth = solver in SMOOTH
     solver_fits = solver == "auto" or (solver != "saga" and smooth == (l1_ratio == 0))
     # In a frame, strings of digits are numbers to scikit-learn.
     numbers = np.dtype(dtype).kind in "fub" or (kind == "frame" and dtype == "U3")
@@ -454,7 +454,9 @@ def test_every_combination_fits_or_is_refused_before_any_work_with_what_is_accep
     with pytest.raises((ValueError, TypeError)) as caught:
         model.fit(X, y)
     if not solver_fits:
-        assert re.search(r"use 'auto' or one of (gd, sgd, lbfgs, newton|prox-newton, fista)$", str(caught.value))
+        assert re.search(
+            r"use 'auto' or one of (gd, sgd, lbfgs, newton, sketch|prox-newton, fista)$", str(caught.value)
+        )
     assert not hasattr(model, "coef_")
 
 

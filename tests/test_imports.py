@@ -15,7 +15,7 @@ ROOT = Path(gpulr.__file__).parent
 LAYERS = [
     ["device", "images", "data_files"],
     ["links", "products", "parallel", "datasets"],
-    ["passes"],
+    ["passes", "linear_algebra"],
     ["rows"],
     ["objective"],
     ["solvers", "model_file"],
@@ -56,7 +56,7 @@ def test_imports_run_one_way():
 
 def test_solvers_know_nothing_of_rows_and_passes():
     known = {other for name, path in modules() if name == "solvers" for other in imported_layers(path)}
-    assert known <= {"device", "objective", "products", "solvers"}
+    assert known <= {"device", "linear_algebra", "objective", "products", "solvers"}
 
 
 def test_importing_gpulr_imports_nothing_heavy():

@@ -89,7 +89,10 @@ def test_nothing_held_out_means_no_test_accuracy():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"solver": "adam"}, "solver='adam': use gd or auto or sgd or lbfgs or newton or prox-newton or fista"),
+        (
+            {"solver": "adam"},
+            "solver='adam': use gd or auto or sgd or lbfgs or newton or sketch or prox-newton or fista",
+        ),
         ({"pass_name": "fast"}, "pass='fast': use auto or loop or vectorized"),
         ({"dtype": "float16"}, "dtype='float16': use float32 or float64"),
         ({"init": "ones"}, "init='ones': use zeros or random"),

@@ -63,6 +63,10 @@ class SparseRows:
         """As in `MemoryRows`: sparse rows are never shifted."""
         return 0.0
 
+    def about_moments(self) -> tuple[Array, Array]:
+        """The `moments`, which read stored values only."""
+        return self.moments()
+
     def moments(self) -> tuple[Array, Array]:
         """Weighted mean and standard deviation of each column: (n,), (n,) in float64."""
         xp = array_namespace(self.y)

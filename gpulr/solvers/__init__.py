@@ -12,12 +12,14 @@ from gpulr.solvers.minimize import Look, Record, Result, Solver, minimize
 from gpulr.solvers.newton import Newton
 from gpulr.solvers.prox import FISTA, ProximalNewton
 from gpulr.solvers.sgd import SGD
+from gpulr.solvers.sketch import Sketch
 
 SOLVERS = {
     "gd": GradientDescent,
     "sgd": SGD,
     "lbfgs": LBFGS,
     "newton": Newton,
+    "sketch": Sketch,
     "prox-newton": ProximalNewton,
     "fista": FISTA,
 }
@@ -33,6 +35,7 @@ __all__ = [
     "ProximalNewton",
     "Record",
     "Result",
+    "Sketch",
     "Solver",
     "minimize",
 ]

@@ -16,9 +16,24 @@ from gpulr.solvers.minimize import Look, Numbers, Solver
 from gpulr.solvers.newton import positive_inverse
 
 # Steps, changes of the gradient, and one over their product (0 for a pair that is not to be used).
-Pairs = deque[tuple[Array, Array, Array]]
+Pair = tuple[Array, Array, Array]
+Pairs = deque[Pair]
 
-Metric = Callable[[Array], Array]
+
+@dataclass(frozen=True)
+class Metric:
+    """A first estimate of H⁻¹.
+
+    Attributes:
+        times: multiplies a gradient by it.
+        trust: ≥ 1; as a whole it may be too large or small by this factor before the newest pair corrects it.
+    """
+
+    times: Callable[[Array], Array]
+    trust: float
+
+
+IDENTITY = Metric(lambda g: g, 1.0)
 
 
 @dataclass(frozen=True)
@@ -52,14 +67,14 @@ class LBFGS(Solver):
     def steps(self, objective: Objective) -> Iterator[Look]:
         """A look at every iterate, from `objective.start` on; it ends when no step lowers the cost any more."""
         point = objective.visit(objective.start)
-        metric = None
+        metric = IDENTITY
         if math.prod(objective.start.shape) <= self.hessian_size:
             inverse = positive_inverse(objective.hessian(point.margins) + objective.flat_directions())
-            metric = partial(_times, inverse)
-        yield from quasi_newton(objective, point, metric, self.memory)
+            metric = Metric(partial(_times, inverse), math.inf)
+        yield from quasi_newton(objective, point, metric, deque(maxlen=self.memory))
 
 
-def quasi_newton(objective: Objective, point: Point, metric: Metric | None, memory: int) -> Iterator[Look]:
+def quasi_newton(objective: Objective, point: Point, metric: Metric, pairs: Pairs) -> Iterator[Look]:
     """A look at every iterate, from `point` on; it ends when no step lowers the cost any more.
 
     The device is waited for once a step: along with the trial of a step goes all that follows if it is taken, down to the
@@ -68,17 +83,16 @@ def quasi_newton(objective: Objective, point: Point, metric: Metric | None, memo
     Args:
         objective: F.
         point: where to start.
-        metric: multiplies a gradient by a first estimate of H⁻¹; None for a multiple of the identity.
-        memory: number of pairs.
+        metric: the first estimate of H⁻¹.
+        pairs: what is known of H already, the newest last; new pairs are added.
     """
-    pairs: Pairs = deque(maxlen=memory)
     direction, look = _aim(pairs, metric, point)
     numbers = Numbers(*floats(look.scalars()))
     while True:
         yield replace(look, numbers=numbers)
         trial = objective.visit(point.params + direction)
-        next_pairs = _with_pair(pairs, point, trial)
-        next_direction, look = _aim(next_pairs, metric, trial)
+        pair = _pair(point, trial)
+        next_direction, look = _aim(_added(pairs, pair), metric, trial)
         slope = array_namespace(direction).sum(trial.gradient * direction, dtype=look.cost.dtype)
         slope_t, *read = floats([slope, *look.scalars()])
         numbers, before = Numbers(*read), numbers
@@ -94,30 +108,34 @@ def quasi_newton(objective: Objective, point: Point, metric: Metric | None, memo
             if found is None:
                 return
             trial, _ = found
-            next_pairs = _with_pair(pairs, point, trial)
-            next_direction, look = _aim(next_pairs, metric, trial)
+            pair = _pair(point, trial)
+            next_direction, look = _aim(_added(pairs, pair), metric, trial)
             numbers = Numbers(*floats(look.scalars()))
-        point, pairs, direction = trial, next_pairs, next_direction
+        pairs.append(pair)
+        point, direction = trial, next_direction
 
 
-def _aim(pairs: Pairs, metric: Metric | None, point: Point) -> tuple[Array, Look]:
+def _aim(pairs: Pairs, metric: Metric, point: Point) -> tuple[Array, Look]:
     """The direction −H⁻¹g from a point, and the look at it."""
     direction = -_times_inverse_hessian(pairs, metric, point.gradient)
     decrement = -0.5 * array_namespace(direction).sum(point.gradient * direction)
     return direction, Look(point.params, point.cost, point.gradient, decrement)
 
 
-def _with_pair(pairs: Pairs, before: Point, after: Point) -> Pairs:
-    """The pairs with that of the step from `before` to `after`."""
+def _pair(before: Point, after: Point) -> Pair:
+    """What the step from `before` to `after` tells of the Hessian."""
     xp = array_namespace(after.params)
     s, y = after.params - before.params, after.gradient - before.gradient
     curvature = xp.sum(s * y)
     # Convexity makes sᵀy > 0 but for rounding; a pair of weight 0 has no effect below.
-    rho = xp.where(curvature > 0, 1 / curvature, xp.zeros_like(curvature))
-    return deque((*pairs, (s, y, rho)), maxlen=pairs.maxlen)
+    return s, y, xp.where(curvature > 0, 1 / curvature, xp.zeros_like(curvature))
 
 
-def _times_inverse_hessian(pairs: Pairs, metric: Metric | None, g: Array) -> Array:
+def _added(pairs: Pairs, pair: Pair) -> Pairs:
+    return deque((*pairs, pair), maxlen=pairs.maxlen)
+
+
+def _times_inverse_hessian(pairs: Pairs, metric: Metric, g: Array) -> Array:
     """H⁻¹ g by the two-loop recursion, without a look at a number on the host."""
     xp = array_namespace(g)
     alphas = []
@@ -125,16 +143,21 @@ def _times_inverse_hessian(pairs: Pairs, metric: Metric | None, g: Array) -> Arr
         alpha = rho * xp.sum(s * g)
         g = g - alpha * y
         alphas.append(alpha)
-    if metric is not None:
-        g = metric(g)
-    elif pairs:
-        s, y, rho = pairs[-1]
-        length = xp.sum(y * y)
-        # The usual first estimate of H⁻¹, sᵀy / yᵀy; 1 where the newest pair has weight 0.
-        g = g * xp.where(rho > 0, 1 / (rho * length), xp.ones_like(rho))
+    g = metric.times(g)
+    if pairs and metric.trust < math.inf:
+        g = g * _factor(pairs[-1], metric)
     for (s, y, rho), alpha in zip(pairs, reversed(alphas), strict=True):
         g = g + (alpha - rho * xp.sum(y * g)) * s
     return g
+
+
+def _factor(pair: Pair, metric: Metric) -> Array:
+    """How much larger the metric M should be by what a step has shown, sᵀy / yᵀMy: (); 1 for a pair of weight 0."""
+    _, y, rho = pair
+    xp = array_namespace(y)
+    ones = xp.ones_like(rho)
+    ratio = xp.where(rho > 0, 1 / (rho * xp.sum(y * metric.times(y))), ones)
+    return xp.where((ratio > metric.trust) | (ratio < 1 / metric.trust), ratio, ones)
 
 
 def _times(matrix: Array, g: Array) -> Array:

@@ -60,7 +60,7 @@ class Record:
         iteration: number of steps before it.
         cost, gradient_norm, decrement: see `Look`; the norm is the largest entry.
         seconds: since the start.
-        reads: how many times X had been read.
+        reads: how many times X had been gone through; a sample of the rows counts as its share.
     """
 
     iteration: int
@@ -68,7 +68,7 @@ class Record:
     gradient_norm: float
     decrement: float
     seconds: float
-    reads: int
+    reads: float
 
 
 Status = Literal["converged", "max_iter", "precision"]
@@ -220,7 +220,7 @@ def minimize(
 def _record(look: Look, iteration: int, begin: float, solver: Solver, objective: Objective) -> Record:
     """The numbers of a look, in one transfer from the device unless they have come already."""
     cost, gradient_norm, decrement, finite = look.numbers or floats(look.scalars())
-    if not (isfinite(cost) and finite):
+    if not (isfinite(cost) and isfinite(gradient_norm) and finite):
         raise FloatingPointError(
             f"the weights left the finite numbers by iteration {iteration}: {solver.remedy(objective)}"
         )

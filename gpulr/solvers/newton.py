@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
-import numpy as np
-from array_api_compat import device
-
 from gpulr.device import Array, array_namespace, available_memory
+from gpulr.linear_algebra import cholesky, cholesky_solve, eigh, rounding, unit_diagonal
 from gpulr.objective import Objective, Point
 from gpulr.solvers.line_search import line_search
 from gpulr.solvers.minimize import Look, Solver
@@ -61,10 +60,10 @@ def hessian_bytes(n_parameters: int) -> int:
     return 4 * 8 * n_parameters**2
 
 
-def require_room_for_hessian(objective: Objective) -> None:
-    """Raises ValueError when the Hessian would not fit into the memory that is free now."""
+def require_room_for_hessian(objective: Objective, size: int | None = None) -> None:
+    """Raises ValueError when the Hessian, of all parameters or of `size`, would not fit into the memory free now."""
     xp = array_namespace(objective.start)
-    size = int(np.prod(objective.start.shape))
+    size = math.prod(objective.start.shape) if size is None else size
     needed, free = hessian_bytes(size), available_memory(objective.start)
     if needed > free:
         raise ValueError(
@@ -79,55 +78,32 @@ def newton_direction(H: Array, g: Array) -> tuple[Array, bool]:
     flat = xp.astype(xp.reshape(g, (-1,)), H.dtype, copy=False)
     H, root = unit_diagonal(H)
     flat = flat / root
-    singular = not _is_positive_definite(H)
-    if singular:
-        values, vectors = xp.linalg.eigh(H)
-        floor = values[-1] * _rounding(H)
+    L = _safe_cholesky(H)
+    if L is not None:
+        solution = cholesky_solve(L, flat)
+    else:
+        values, vectors = eigh(H)
+        floor = values[-1] * rounding(H)
         inverse = xp.where(values > floor, 1 / xp.where(values > floor, values, xp.ones_like(values)), values * 0)
         solution = vectors @ (inverse * (vectors.T @ flat))
-    else:
-        solution = xp.linalg.solve(H, flat)
-    return xp.astype(xp.reshape(-solution / root, g.shape), g.dtype, copy=False), singular
+    return xp.astype(xp.reshape(-solution / root, g.shape), g.dtype, copy=False), L is None
 
 
 def positive_inverse(H: Array) -> Array:
     """H⁻¹ (N, N), with eigenvalues that are rounding, relative to a unit diagonal, replaced by small positive ones."""
     xp = array_namespace(H)
     H, root = unit_diagonal(H)
-    values, vectors = xp.linalg.eigh(H)
-    floor = values[-1] * _rounding(H)
+    values, vectors = eigh(H)
+    floor = values[-1] * rounding(H)
     values = xp.where(values > floor, values, floor * xp.ones_like(values))
     return (vectors / values) @ vectors.T / root[:, None] / root
 
 
-def unit_diagonal(H: Array) -> tuple[Array, Array]:
-    """H / r / rᵀ with ones on its diagonal, and r (N,): what is singular should not depend on units.
-
-    Where H (N, N) has no curvature at all, for a constant column without a penalty, it gets 1, so that the weight stays.
-    """
-    xp = array_namespace(H)
-    diagonal = xp.linalg.diagonal(H)
-    missing = xp.where(diagonal > 0, xp.zeros_like(diagonal), xp.ones_like(diagonal))
-    H = H + xp.eye(H.shape[0], dtype=H.dtype, device=device(H)) * missing
-    root = xp.sqrt(xp.where(diagonal > 0, diagonal, xp.ones_like(diagonal)))
-    return H / root[:, None] / root, root
-
-
-def _is_positive_definite(H: Array) -> bool:
-    """Whether H with a unit diagonal has a Cholesky factor whose pivots are above rounding."""
-    xp = array_namespace(H)
-    try:
-        pivots = xp.linalg.diagonal(xp.linalg.cholesky(H))
-    except (np.linalg.LinAlgError, RuntimeError):  # NumPy's and PyTorch's way to say no; CuPy's is NaN
-        return False
-    # Not their squares: a factor that failed may hold negative ones.
-    return bool(xp.min(pivots) > _rounding(H) ** 0.5)
-
-
-def _rounding(H: Array) -> float:
-    """What rounding leaves of a zero pivot or eigenvalue, relative to the largest: a sum of N terms, and some leeway."""
-    eps: float = array_namespace(H).finfo(H.dtype).eps
-    return 100 * int(H.shape[0]) * float(eps)
+def _safe_cholesky(H: Array) -> Array | None:
+    """The Cholesky factor of H with a unit diagonal, if its pivots are above rounding."""
+    xp, L = array_namespace(H), cholesky(H)
+    # Not the squares of the pivots: a factor that failed may hold negative ones.
+    return L if L is not None and bool(xp.min(xp.linalg.diagonal(L)) > rounding(H) ** 0.5) else None
 
 
 def _warn_of_singular_hessian() -> None:

@@ -14,10 +14,11 @@ from typing import ClassVar
 from array_api_compat import device
 
 from gpulr.device import Array, array_namespace, floats
+from gpulr.linear_algebra import unit_diagonal
 from gpulr.objective import Objective, Point, lipschitz_constant
 from gpulr.products import column
 from gpulr.solvers.minimize import Look, Solver, gradient_decrement
-from gpulr.solvers.newton import require_room_for_hessian, unit_diagonal
+from gpulr.solvers.newton import require_room_for_hessian
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,194 @@
+"""Sketched quasi-Newton: what some of the rows know of the minimum and of the curvature is learnt from them; then L-BFGS
+on all rows, which needs few passes because it starts close by and with a good metric."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from itertools import islice
+from typing import ClassVar
+
+import numpy as np
+from array_api_compat import device
+
+from gpulr.device import Array, array_namespace
+from gpulr.linear_algebra import cholesky, cholesky_solve, unit_diagonal
+from gpulr.objective import Objective, Point
+from gpulr.solvers.lbfgs import IDENTITY, Metric, Pairs, quasi_newton
+from gpulr.solvers.line_search import line_search
+from gpulr.solvers.minimize import Look, Numbers, Solver
+from gpulr.solvers.newton import newton_direction, require_room_for_hessian
+
+# Rows are drawn in runs of so many, which memory delivers at full speed.
+RUN = 64
+
+# A pass over X takes about as long as so many multiplications and additions for each of its numbers.
+PASS = 30
+
+# The metric is given up when so many steps leave more than this share of the gradient.
+SLOW_STEPS, SLOW_SHARE = 4, 0.3
+
+
+@dataclass(frozen=True)
+class Sketch(Solver):
+    """Learn from samples, then p ← p − t·H⁻¹∇F(p) on all rows, H⁻¹ by L-BFGS from a sampled Hessian H₀.
+
+    An iteration is a step on all rows; what the samples cost counts in the reads of X. With n parameters an output and m
+    rows, for two classes and where the Hessian of 20 n rows is cheap beside a pass:
+
+    1. three Newton steps on 10 n rows;
+    2. steps on m/16 rows, with their Hessian as H₀, until the decrement is a tenth of what separates their minimum from that
+       of all rows, about n/rows of the cost;
+    3. steps on all rows, which keep H₀ and what L-BFGS has learnt.
+
+    Otherwise H₀ is the Hessian of 6 n rows at equal probabilities, which all classes share. Few steps with it and without it
+    on other m/16 rows tell whether it is any good, which it is where features are correlated; then follows 3. With fewer
+    than 20 n rows there is nothing to be learnt from some of them, and 3 starts at once, without H₀.
+
+    A sampled metric may be wrong: a few rows may be unlike all others. So the decrement is not taken at its word. A step
+    with the true Hessian makes an end of the gradient; a step that leaves the share r of it was made with a metric that is
+    too small by 1 − r, and the decrement is reported larger by 1/(1 − r). After four slow steps H₀ is replaced by the
+    Hessian of all rows, or dropped where n is too large for that.
+
+    Sources: Roosta-Khorasani & Mahoney, "Sub-sampled Newton methods" (2019), for sampled Hessians; Daneshmand, Lucchi &
+    Hofmann, "Starting small: learning with adaptive sample sizes" (2016), for the accuracy that a sample deserves.
+
+    Attributes:
+        memory: number of L-BFGS pairs ≥ 1.
+        seed: of the samples.
+
+    Raises:
+        ValueError: memory < 1.
+    """
+
+    memory: int = 20
+    seed: int = 0
+
+    knows_curvature: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        if self.memory < 1:
+            raise ValueError(f"memory={self.memory}: at least one pair is needed")
+
+    def steps(self, objective: Objective) -> Iterator[Look]:
+        """A look at every iterate on all rows; it ends when no step lowers the cost any more.
+
+        Raises:
+            ValueError: the Hessian of one output does not fit in memory; found out before any work.
+        """
+        pairs: Pairs = deque(maxlen=self.memory)
+        p, metric = self._learn(objective, pairs)
+        norms: list[float] = []
+        for look in quasi_newton(objective, objective.visit(p), metric, pairs):
+            yield _with_caution(look, norms)
+            if metric is not IDENTITY and len(norms) > SLOW_STEPS and norms[-1] > SLOW_SHARE * norms[-1 - SLOW_STEPS]:
+                break
+        else:
+            return
+        point = objective.visit(look.params)
+        # The Hessian of all rows, where it takes no longer than ten passes.
+        metric = _inverse(objective.shared_hessian(point.margins), p) if p.shape[0] <= 10 * PASS else IDENTITY
+        following = quasi_newton(objective, point, metric, deque(maxlen=self.memory))
+        next(following)  # it was looked at above
+        for look in following:
+            yield _with_caution(look, norms)
+
+    def _learn(self, objective: Objective, pairs: Pairs) -> tuple[Array, Metric]:
+        """Where to start on all rows and with which H₀; fills the pairs."""
+        m, n = objective.rows.y.shape[0], objective.start.shape[0]
+        if m < 20 * n:
+            return objective.start, IDENTITY
+        require_room_for_hessian(objective, n)
+        rows = _in_runs(m, self.seed)
+        if objective.start.ndim == 1 and 20 * n**3 <= 1.5 * PASS * m * n:
+            return _by_newton(objective, rows, pairs)
+        return _by_trial(objective, rows, pairs)
+
+
+def _by_newton(objective: Objective, rows: np.ndarray, pairs: Pairs) -> tuple[Array, Metric]:
+    """Steps 1 and 2 of `Sketch` for cheap Hessians."""
+    m, n = objective.rows.y.shape[0], objective.start.shape[0]
+    small, large = (_sample(objective, rows[:count]) for count in (10 * n, max(20 * n, m // 16)))
+    point = small.visit(objective.start)
+    for _ in range(3):
+        direction, _ = newton_direction(small.hessian(point.margins), point.gradient)
+        found = line_search(small, point, direction)
+        if found is None:
+            break
+        point, _ = found
+    point = large.visit(point.params)
+    metric = _inverse(large.hessian(point.margins), point.params)
+    look = _solved(large, point, metric, pairs, most=30)
+    _count(objective, small, large)
+    return look.params, metric
+
+
+def _by_trial(objective: Objective, rows: np.ndarray, pairs: Pairs) -> tuple[Array, Metric]:
+    """The start of `Sketch` for expensive Hessians: H₀ at equal probabilities, if it is better than none."""
+    m, n = objective.rows.y.shape[0], objective.start.shape[0]
+    first = _sample(objective, rows[: 6 * n])
+    sampled = _inverse(first.shared_hessian(0 * first.matmul(objective.start)), objective.start)
+    other = _sample(objective, rows[6 * n : 6 * n + max(4 * n, m // 16)])
+    point = other.visit(objective.start)
+    trials = []
+    for metric in (sampled, IDENTITY):
+        own: Pairs = deque(maxlen=pairs.maxlen)
+        trials.append((_solved(other, point, metric, own, most=8), metric, own))
+    look, metric, own = min(trials, key=lambda trial: _numbers(trial[0]).cost)
+    pairs.extend(own)
+    _count(objective, first, other)
+    return look.params, metric
+
+
+def _solved(part: Objective, point: Point, metric: Metric, pairs: Pairs, most: int) -> Look:
+    """The last look at a sample: it is no use to solve it to more digits than it has in common with all rows."""
+    deserved = 0.1 * part.start.shape[0] / part.rows.y.shape[0]
+    for look in islice(quasi_newton(part, point, metric, pairs), most):
+        numbers = _numbers(look)
+        if numbers.decrement <= deserved * abs(numbers.cost):
+            break
+    return look
+
+
+def _with_caution(look: Look, norms: list[float]) -> Look:
+    """The look with a decrement that is larger by what the last step suggests, 100 where there was none; notes the norm."""
+    numbers = _numbers(look)
+    left = min(0.99, numbers.gradient_norm / norms[-1]) if norms and norms[-1] > 0 else 0.99
+    norms.append(numbers.gradient_norm)
+    return replace(look, numbers=numbers._replace(decrement=numbers.decrement / (1 - left)))
+
+
+def _numbers(look: Look) -> Numbers:
+    assert look.numbers is not None  # `quasi_newton` reads them
+    return look.numbers
+
+
+def _in_runs(m: int, seed: int) -> np.ndarray:
+    """The numbers of all m rows, in runs that come in random order: the first of them are a sample."""
+    starts = np.random.default_rng(seed).permutation(-(-m // RUN)) * RUN
+    rows = (starts[:, None] + np.arange(RUN)).ravel()
+    return rows[rows < m]
+
+
+def _sample(objective: Objective, rows: np.ndarray) -> Objective:
+    part = objective.sample(array_namespace(objective.start).asarray(rows, device=device(objective.start)))
+    part.reads = 0
+    return part
+
+
+def _count(objective: Objective, *parts: Objective) -> None:
+    """Add the reads of samples, as shares of X."""
+    objective.reads += sum(part.reads * part.rows.y.shape[0] for part in parts) / objective.rows.y.shape[0]
+
+
+def _inverse(H: Array, like: Array) -> Metric:
+    """H⁻¹ for gradients of one output or of several, in the dtype of `like`; the identity when H is singular."""
+    xp = array_namespace(H)
+    H, root = unit_diagonal(H)
+    L = cholesky(xp.astype(H, like.dtype, copy=False))
+    if L is None:
+        return IDENTITY
+    root = xp.astype(root if like.ndim == 1 else root[:, None], like.dtype, copy=False)
+    # Sampling noise aside, curvature at equal probabilities is larger than elsewhere.
+    return Metric(lambda g: cholesky_solve(L, g / root) / root, 2.0)
