@@ -77,8 +77,8 @@ class LogisticRegression(LinearClassifierMixin, SparseCoefMixin, BaseEstimator):
     random_state : int or None, default=None
         Seed of the shuffling of `sgd` and of the samples of `sketch`; None is 0.
     solver : str or gpulr.solvers.Solver, default="auto"
-        For ridge and no penalty "gd", "sgd", "lbfgs", "newton" or "sketch"; with l1 "prox-newton" or "fista"; or one of these
-        solvers with hyperparameters of your own, such as `gpulr.solvers.SGD(batch_size=64)`. "auto" takes, for N parameters,
+        For ridge and no penalty "gd", "sgd", "lbfgs", "newton" or "sketch"; with l1 "prox-newton" or "fista"; or one of
+        them with hyperparameters of your own, such as `gpulr.solvers.SGD(batch_size=64)`. "auto" takes, for N parameters,
 
         - with l1: prox-newton up to N = 1000, fista above or when the Hessian would not fit in memory;
         - otherwise: newton up to N = 200, lbfgs above. N is counted in Gram space where that is used.

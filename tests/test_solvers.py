@@ -89,7 +89,7 @@ def test_lbfgs_reads_from_the_device_once_an_iteration(backend, k, rng, monkeypa
     result = minimize(F, LBFGS(hessian_size=0), max_iter=100, tol=1e-3)
     assert result.status == "converged"
     assert result.n_iter > 5
-    assert len(transfers) <= result.n_iter + 1 + 2  # the first step, of unknown length, may need a search
+    assert len(transfers) <= result.n_iter + 1 + 3  # the first step, of unknown length, may need a search
 
 
 def test_a_numpy_rate_does_not_widen_the_weights(rng):

@@ -19,6 +19,9 @@ from gpulr.passes import Propagate
 BLOCK_BYTES = 8 << 20
 GPU_BLOCK_BYTES = 256 << 20
 
+# Rows of the Gram matrix that one core computes at a time.
+GRAM_TILE = 256
+
 # For `about_moments`: most rows in all, and rows in a run, which memory delivers at full speed.
 SAMPLE, RUN = 16384, 64
 
@@ -91,20 +94,33 @@ class MemoryRows:
         return xp.astype(total, z.dtype, copy=False)
 
     def gram(self) -> Array:
-        """K = X Xᵀ: (m, m) in float64, from blocks of columns added in order.
+        """K = X Xᵀ: (m, m) in float64.
 
-        Products of integers are formed in float64, where they are exact: 64 × 64 × 3 pixels overflow the 24 bits of a
-        float32, and K is formed only once.
+        By tiles of its rows up to the diagonal, each a sum over blocks of columns, added in order in float64. Products of
+        integers are formed in float64, where they are exact: 64 × 64 × 3 pixels overflow the 24 bits of a float32, and K is
+        formed only once.
         """
-        xp = array_namespace(self.X, self.y)
+        xp, (m, n) = array_namespace(self.X, self.y), self.X.shape
         dtype = self.y.dtype if xp.isdtype(self.X.dtype, "real floating") else xp.float64
+        # A block is worth GRAM_TILE products of each number; to add its tile in float64 takes as long as a few.
+        step = max(1, min(n, block_bytes(self.X) // (xp.finfo(dtype).bits // 8 * m)))
+        step = n if self.X.dtype == dtype and self.origin is None and not in_blocks() else max(step, min(n, 1024))
 
-        def of_block(columns: slice) -> list[Array]:
-            block = _converted(self.X[:, columns], dtype, None if self.origin is None else self.origin[columns])
-            return [xp.astype(block @ block.T, xp.float64, copy=False)]
+        def tile(rows: slice) -> Array:
+            total = xp.zeros((rows.stop - rows.start, rows.stop), dtype=xp.float64, device=device(self.X))
+            for start in range(0, n, step):
+                columns = slice(start, min(start + step, n))
+                origin = None if self.origin is None else self.origin[columns]
+                block = _converted(self.X[: rows.stop, columns], dtype, origin)
+                total = total + xp.astype(block[rows, :] @ block.T, xp.float64, copy=False)
+            return xp.concat(
+                [total, xp.zeros((total.shape[0], m - rows.stop), dtype=xp.float64, device=device(self.X))], axis=1
+            )
 
-        (total,) = _added(ordered(of_block, _slices(self.X, dtype, axis=1, always=self.origin is not None)))
-        return total
+        height = GRAM_TILE if in_blocks() and is_numpy_array(self.X) else m
+        tiles = list(ordered(tile, [slice(start, min(start + height, m)) for start in range(0, m, height)]))
+        K = tiles[0] if len(tiles) == 1 else xp.concat(tiles)
+        return K if len(tiles) == 1 else K + xp.tril(K, k=-1).T
 
     def scatter(self, d: Array) -> tuple[Array, Array]:
         """Xᵀ diag(d) X (n, n) and Xᵀ d (n,) for d (m,) ≥ 0, in float64; blocks multiplied in d's dtype."""

@@ -100,7 +100,7 @@ def quasi_newton(objective: Objective, point: Point, metric: Metric, pairs: Pair
         if not (conditions.slope < 0 and conditions.accept(1.0, numbers.cost, slope_t)):
             found = None
             if conditions.slope < 0:
-                found = search_on(objective, point, direction, conditions, 1.0, numbers.cost, slope_t)
+                found = search_on(objective, point, direction, conditions, 1.0, trial, numbers.cost, slope_t)
             if found is None and pairs:
                 # The estimate may have gone bad by rounding: once more along the gradient.
                 pairs.clear()

@@ -65,17 +65,24 @@ def line_search(objective: Objective, point: Point, d: Array, *, first_step: flo
     conditions = Wolfe.at(cost, slope, d)
     if conditions.accept(first_step, cost_t, slope_t):
         return trial, first_step
-    return search_on(objective, point, d, conditions, first_step, cost_t, slope_t)
+    return search_on(objective, point, d, conditions, first_step, trial, cost_t, slope_t)
 
 
 def search_on(
-    objective: Objective, point: Point, d: Array, conditions: Wolfe, t: float, cost_t: float, slope_t: float
+    objective: Objective,
+    point: Point,
+    d: Array,
+    conditions: Wolfe,
+    t: float,
+    trial: Point,
+    cost_t: float,
+    slope_t: float,
 ) -> tuple[Point, float] | None:
-    """As `line_search`, after a first trial t that was not accepted.
+    """As `line_search`, after a first trial at the step t that was not accepted.
 
     F(p + t·d) is convex in t, so the zero of its slope is bracketed and found by the secant rule.
     """
-    Zd = objective.matmul(d)
+    Zd = _along(objective, point, d, t, trial)
     # The zero of the slope lies in (low, high); the slope at low is negative.
     low, slope_low, high = 0.0, conditions.slope, inf
     for _ in range(MAX_TRIALS):
@@ -98,3 +105,11 @@ def search_on(
         if conditions.accept(t, cost_t, slope_t):
             return objective.visit(p), t
     return None
+
+
+def _along(objective: Objective, point: Point, d: Array, t: float, trial: Point) -> Array:
+    """Z_d from the margins at both ends of a trial, or by a read of X where too many of their digits are the same."""
+    xp = array_namespace(point.margins)
+    difference = trial.margins - point.margins
+    change, size = floats([xp.max(xp.abs(difference)), xp.max(xp.abs(point.margins))])
+    return difference / t if 0.01 * size < change < inf else objective.matmul(d)
