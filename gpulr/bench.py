@@ -21,9 +21,9 @@ import numpy as np
 from gpulr import device as devices
 from gpulr.datasets import Dataset
 from gpulr.device import Array, Device, array_namespace
-from gpulr.objective import descent_from, gram_pays
-from gpulr.passes import PASSES
-from gpulr.rows import MemoryRows
+from gpulr.objective import descent_from
+from gpulr.passes import named
+from gpulr.rows import MemoryRows, gram_pays
 from gpulr.training import fit
 
 LOOP = "loop (pure Python)"
@@ -194,7 +194,7 @@ def _gpulr(
     m, n = rows.X.shape
     w, b = device.put(np.zeros(n)), device.put(np.zeros(()))
     gram = pass_name == "auto" and gram_pays(m, n, iterations, like=w)
-    one_pass = PASSES["vectorized" if pass_name == "auto" else pass_name]
+    _, one_pass = named(pass_name, rows.X)
     objective, _ = descent_from(w, b, rows, scale=dataset.scale, gram=gram, one_pass=one_pass)
 
     def training(length: int) -> list[float]:

@@ -27,7 +27,7 @@ from sklearn.utils import Tags
 from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.validation import check_is_fitted, column_or_1d
 
-from gpulr import links
+from gpulr import cost_model, links
 from gpulr.device import Array, Device, array_namespace, available_memory, current_device_of, to_host
 from gpulr.inputs import (
     Labels,
@@ -42,9 +42,10 @@ from gpulr.inputs import (
 )
 from gpulr.objective import Objective
 from gpulr.parallel import one_core_a_block
+from gpulr.passes import PASSES, Propagate, named
 from gpulr.products import column
-from gpulr.rows import MemoryRows, Rotation, Rows, gram_fits, rotate
-from gpulr.solvers import SGD, SOLVERS, GradientDescent, Result, Sketch, Solver, minimize
+from gpulr.rows import MemoryRows, Rotation, Rows, SparseRows, gram_fits, rotate
+from gpulr.solvers import LBFGS, SGD, SOLVERS, GradientDescent, Result, Sketch, Solver, minimize
 from gpulr.solvers.newton import hessian_bytes
 
 SMOOTH = ("gd", "sgd", "lbfgs", "newton", "sketch")
@@ -81,10 +82,11 @@ class LogisticRegression(LinearClassifierMixin, SparseCoefMixin, BaseEstimator):
         them with hyperparameters of your own, such as `gpulr.solvers.SGD(batch_size=64)`. "auto" takes, for N parameters,
 
         - with l1: prox-newton up to N = 1000, fista above or when the Hessian would not fit in memory;
-        - otherwise: newton up to N = 200, lbfgs above. N is counted in Gram space where that is used.
+        - otherwise the one of newton, sketch and lbfgs that should be fastest for the shape of X and the number of classes,
+          among those whose Hessian fits in memory: by the numbers of `gpulr.cost_model`.
 
-        With more features than samples and a ridge penalty or none, they work in Gram space (`gpulr.rows.rotated`) if the
-        matrix of m × m numbers fits in memory, and the result is confirmed on X itself.
+        With more features than samples and a ridge penalty or none, a solver works in Gram space (`gpulr.rows.rotated`) if
+        that should be faster and its matrix of m × m numbers fits in memory; the result is confirmed on X itself.
     max_iter : int, default=100
         Largest number of iterations; of epochs for sgd.
     verbose : int, default=0
@@ -97,6 +99,10 @@ class LogisticRegression(LinearClassifierMixin, SparseCoefMixin, BaseEstimator):
     dtype : "float32", "float64" or None, default=None
         Of the computation. None: float32 for float32, float16, bool and integers of up to 16 bits, which it holds exactly;
         float64 for the others.
+    one_pass : {"auto", "vectorized", "compiled", "loop"}, default="auto"
+        How dense X is gone through: in NumPy's array operations, by code compiled with numba (the extra `fast`; one read of
+        X, and no conversion of its dtype), or in Python's loops. "auto" takes the compiled pass where X is large enough to
+        repay loading it; on other devices and for sparse X there is only "vectorized".
     standardize : bool, default=False
         Penalize the weights that the features would have at unit variance. `coef_` is for the features as they are.
     callback : callable or None, default=None
@@ -114,6 +120,7 @@ class LogisticRegression(LinearClassifierMixin, SparseCoefMixin, BaseEstimator):
     objective_ : float, the objective above at the solution.
     solver_ : str, the solver that was used; it begins with "gram-" in Gram space.
     device_ : str, where it ran.
+    pass_ : str, the pass that was used.
 
     Notes
     -----
@@ -135,6 +142,7 @@ class LogisticRegression(LinearClassifierMixin, SparseCoefMixin, BaseEstimator):
         warm_start: bool = False,
         device: str = "auto",
         dtype: Literal["float32", "float64"] | None = None,
+        one_pass: str = "auto",
         standardize: bool = False,
         callback: Callable[[int, Any], object] | None = None,
     ) -> None:
@@ -150,6 +158,7 @@ class LogisticRegression(LinearClassifierMixin, SparseCoefMixin, BaseEstimator):
         self.warm_start = warm_start
         self.device = device
         self.dtype = dtype
+        self.one_pass = one_pass
         self.standardize = standardize
         self.callback = callback
 
@@ -177,6 +186,7 @@ class LogisticRegression(LinearClassifierMixin, SparseCoefMixin, BaseEstimator):
         s = self._sample_weight(sample_weight, labels)
         with place.current(), one_core_a_block():
             rows = put_rows(X, labels, s, place, self.dtype)
+            self._pass(rows)  # refuses, before any work
             try:
                 with np.errstate(over="ignore", invalid="ignore"):  # what overflows is found and explained
                     problem = self._problem(rows, len(labels.classes))
@@ -318,6 +328,7 @@ class LogisticRegression(LinearClassifierMixin, SparseCoefMixin, BaseEstimator):
             ("standardize", isinstance(self.standardize, bool | np.bool_ | int), "True or False"),
             ("device", isinstance(self.device, str), "'auto', 'cpu', 'cuda' or 'cuda:N'"),
             ("dtype", self.dtype in (None, "float32", "float64"), "None, 'float32' or 'float64'"),
+            ("one_pass", self.one_pass in ("auto", *PASSES), f"'auto' or one of {', '.join(PASSES)}"),
             ("callback", self.callback is None or callable(self.callback), "None or a callable"),
         ):
             if not holds:
@@ -374,14 +385,40 @@ class LogisticRegression(LinearClassifierMixin, SparseCoefMixin, BaseEstimator):
             rows, moments = _centred(rows, *moments)
         b = xp.astype(b + rows.at_origin(w), b.dtype, copy=False)
         # Only the plain ridge is the same in every orthonormal basis.
-        can_rotate = n > m and self._l1() == 0 and not self.standardize and precondition
-        rotation = rotate(rows) if can_rotate and gram_fits(m, rows.y) else None
+        can_rotate = n > m and self._l1() == 0 and not self.standardize and precondition and gram_fits(m, rows.y)
+        name, gram = self._plan(rows, 1 if k == 2 else k, can_rotate)
+        rotation = rotate(rows) if gram else None
         if rotation is None:
             objective = self._objective(rows, moments, w, b, precondition)
         else:
             objective = self._objective(rotation.rows, rotation.rows.moments(), rotation.forward(w), b, precondition)
-        name, solver = self._choose_solver(objective)
-        return Problem(objective, solver, name if rotation is None else f"gram-{name}", rotation, moments)
+        solver = self._solver(name, objective, gram)
+        return Problem(objective, solver, f"gram-{name}" if gram else name, rotation, moments)
+
+    def _plan(self, rows: Rows, outputs: int, can_rotate: bool) -> tuple[str, bool]:
+        """Name of the solver, and whether to work in Gram space; the rule is in the class's docstring."""
+        m, n = rows.y.shape[0], self.n_features_in_
+        stored = rows.X.nnz if isinstance(rows, SparseRows) else None
+
+        def fits(size: int) -> bool:
+            return hessian_bytes(size) < available_memory(rows.y)
+
+        if not isinstance(self.solver, str):
+            name = next(name for name, kind in SOLVERS.items() if isinstance(self.solver, kind))
+        else:
+            name = self.solver
+        if name != "auto":
+            passes = {"newton": math.inf, "gd": 1000, "sgd": 100}.get(name, cost_model.LBFGS_PASSES)
+            return name, can_rotate and cost_model.gram_pays(m, n, passes, outputs, stored)
+        if self._l1() > 0:
+            return ("prox-newton" if n * outputs <= 1000 and fits(n * outputs) else "fista"), False
+        costs = {(name, False): cost for name, cost in cost_model.smooth_solvers(m, n, outputs, stored).items()}
+        if can_rotate:
+            to_and_fro = cost_model.gram_space(m, n)
+            costs |= {(name, True): to_and_fro + cost for name, cost in cost_model.gram_solvers(m, outputs).items()}
+        sizes = {("newton", False): n * outputs, ("sketch", False): n, ("newton", True): m * outputs}
+        possible = {plan: cost for plan, cost in costs.items() if fits(sizes.get(plan, 0))}
+        return min(possible, key=lambda plan: possible[plan])
 
     def _start(self, like: Array, n: int, k: int, warm: bool) -> tuple[Array, Array]:
         """w (n,) or (n, k) and b () or (k,) to start from: zeros, or the last solution."""
@@ -433,27 +470,30 @@ class LogisticRegression(LinearClassifierMixin, SparseCoefMixin, BaseEstimator):
             for part in (start, scale, ridge * (penalized * scale) ** 2, l1 * penalized * scale)
         )
         shift = None if shift is None else xp.astype(shift, dtype, copy=False)
-        return Objective(rows, start, scale, shift, ridge_u, l1_u, bool(self.fit_intercept))
+        _, one_pass = self._pass(rows)
+        return Objective(rows, start, scale, shift, ridge_u, l1_u, bool(self.fit_intercept), one_pass)
 
-    def _choose_solver(self, objective: Objective) -> tuple[str, Solver]:
-        """Its name and the solver; the rule is in the class's docstring."""
+    def _pass(self, rows: Rows) -> tuple[str, Propagate]:
+        """Name and function of the pass."""
+        if isinstance(rows, SparseRows) and self.one_pass not in ("auto", "vectorized"):
+            raise ValueError(f"one_pass={self.one_pass!r} does not support sparse X: use 'auto' or 'vectorized'")
+        return named("vectorized" if isinstance(rows, SparseRows) else self.one_pass, rows.X)
+
+    def _solver(self, name: str, objective: Objective, gram: bool) -> Solver:
+        """The solver of this name, with hyperparameters that suit."""
         if not isinstance(self.solver, str):
-            return next(name for name, kind in SOLVERS.items() if isinstance(self.solver, kind)), self.solver
-        name = self.solver
-        if name == "auto":
-            size = math.prod(objective.start.shape)
-            fits = hessian_bytes(size) < available_memory(objective.start)
-            if self._l1() > 0:
-                name = "prox-newton" if size <= 1000 and fits else "fista"
-            else:
-                name = "newton" if size <= 200 and fits else "lbfgs"
+            return self.solver
         if name in ("sgd", "sketch"):
             kind = SGD if name == "sgd" else Sketch
-            return name, kind(seed=self._seed())
+            return kind(seed=self._seed())
         if name == "gd":
-            return name, GradientDescent("line-search")
+            return GradientDescent("line-search")
+        if name == "lbfgs" and gram:
+            # Forming Gram space has cost more than its Hessian does.
+            size = math.prod(objective.start.shape)
+            return LBFGS(hessian_size=size if hessian_bytes(size) < available_memory(objective.start) else 0)
         solver: Solver = SOLVERS[name]()
-        return name, solver
+        return solver
 
     def _minimize(self, problem: Problem) -> tuple[Result, Objective]:
         """The result and the objective it belongs to, which for Gram space is one on X that confirms it."""
@@ -518,6 +558,7 @@ class LogisticRegression(LinearClassifierMixin, SparseCoefMixin, BaseEstimator):
         self.objective_ = result.cost * total
         self.solver_ = problem.name
         self.device_ = place.name
+        self.pass_ = self._pass(objective.rows)[0]
 
 
 @dataclass(frozen=True)

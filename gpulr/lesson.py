@@ -17,8 +17,8 @@ from array_api_compat import device
 from gpulr import links
 from gpulr.datasets import load_dataset as _load_dataset
 from gpulr.device import Array, array_namespace, current_device_of, to_host
-from gpulr.objective import descent_from, gram_pays
-from gpulr.rows import MemoryRows
+from gpulr.objective import descent_from
+from gpulr.rows import MemoryRows, gram_pays
 from gpulr.solvers import GradientDescent, Look, minimize
 
 __all__ = ["initialize_with_zeros", "load_dataset", "model", "optimize", "predict", "propagate", "sigmoid"]

@@ -24,7 +24,7 @@ from gpulr.device import Array, array_namespace, floats, normal
 from gpulr.links import cross_entropy, curvature, softmax
 from gpulr.passes import PASSES, Propagate
 from gpulr.products import column, weigh
-from gpulr.rows import Rows, gram_fits, rotate
+from gpulr.rows import Rows, rotate
 
 
 @dataclass(frozen=True)
@@ -229,15 +229,6 @@ class Objective:
         if self.fit_intercept:
             weights = xp.concat([weights, xp.zeros_like(weights[:1])])
         return xp.eye(block.shape[0], dtype=block.dtype, device=device(block)) * weights
-
-
-def gram_pays(m: int, n: int, iterations: int, like: Array) -> bool:
-    """Whether to descend in Gram space: n > m, it fits in memory, and it is faster for so many iterations.
-
-    Forming XXᵀ and its eigenvectors takes about m²(2n + 20m) operations at full speed, an iteration on X about 2mn numbers
-    from memory, each of which takes the time of some 24 operations (measured on two cores; it need not be exact).
-    """
-    return n > m and gram_fits(m, like) and m * (2 * n + 20 * m) < 2 * 24 * n * iterations
 
 
 def descent_from(

@@ -15,10 +15,10 @@ from gpulr import __version__
 from gpulr import device as devices
 from gpulr.datasets import Dataset
 from gpulr.model_file import Model
-from gpulr.objective import descent_from, gram_pays
+from gpulr.objective import descent_from
 from gpulr.parallel import one_core_a_block
-from gpulr.passes import PASSES
-from gpulr.rows import MemoryRows
+from gpulr.passes import PASSES, named
+from gpulr.rows import MemoryRows, gram_pays
 from gpulr.solvers import SOLVERS, GradientDescent, Record, Result, minimize
 from gpulr.solvers.minimize import Callback
 
@@ -84,9 +84,9 @@ def train(
         init: of gd. "zeros" (the default), or "random" for w ~ N(0, 0.01²) from `seed`; b starts at 0.
         seed: of a random `init`, and of sgd's shuffling.
         device: "auto", "cpu", "cuda" or "cuda:N".
-        pass_name: of gd. "loop" and "vectorized" read X at every iteration in that way; "auto" (the default) is
-            vectorized, in Gram space when there are more features than samples and enough iterations for it to pay (the
-            same iterates, see `gpulr.rows.rotated`).
+        pass_name: of gd. "loop", "vectorized" and "compiled" read X at every iteration in that way; "auto" (the default)
+            is one of the last two by size, in Gram space when there are more features than samples and enough iterations
+            for it to pay (the same iterates, see `gpulr.rows.rotated`).
         dtype: of the computation, "float32" or "float64". X stays as it is stored.
         record_every: of gd. The cost is recorded every so many iterations. By default every 100, as in the lesson, or
             more often in a short training, so that there are about 20 records. Other solvers record every iteration.
@@ -183,7 +183,7 @@ def fit(
         rows, w, b = _put(dataset, place, np.dtype(dtype), init, seed)
         m, n = rows.X.shape
         gram = pass_name == "auto" and gram_pays(m, n, iterations, like=w)
-        one_pass = PASSES["vectorized" if pass_name == "auto" else pass_name]
+        pass_, one_pass = named(pass_name, rows.X)
         objective, weights = descent_from(w, b, rows, scale=dataset.scale, gram=gram, one_pass=one_pass)
         seconds = time.perf_counter() - begin
         result = minimize(objective, method, max_iter=iterations, record_every=record_every, callback=callback)
@@ -194,7 +194,7 @@ def fit(
     how = {
         "solver": "gd",
         "learning_rate": method.learning_rate,
-        "pass": "vectorized" if pass_name == "auto" else pass_name,
+        "pass": "vectorized" if gram else pass_,
         "space": "gram" if gram else "features",
         "dtype": dtype,
         "init": init,
@@ -311,13 +311,13 @@ def _training(
 
 
 def _choose(device: str, pass_name: str) -> devices.Device:
-    """The device, which for the loop can only be the CPU."""
+    """The device, which for the loop and what is compiled for the CPU can only be that."""
     place = devices.choose(device)
-    if pass_name != "loop" or place.name == "cpu":
+    if pass_name not in ("loop", "compiled") or place.name == "cpu":
         return place
     if device != "auto":
-        raise ValueError(f"the loop pass runs on the CPU, not on {place.name}: {devices.CPU_ONLY}")
-    return devices.Device("cpu", "the loop pass runs there only")
+        raise ValueError(f"the {pass_name} pass runs on the CPU, not on {place.name}: {devices.CPU_ONLY}")
+    return devices.Device("cpu", f"the {pass_name} pass runs there only")
 
 
 def _put(

@@ -14,7 +14,7 @@ ROOT = Path(gpulr.__file__).parent
 # From the bottom up. A module may import those of lower layers and of its own.
 LAYERS = [
     ["device", "images", "data_files"],
-    ["links", "products", "parallel", "datasets"],
+    ["links", "products", "parallel", "datasets", "cost_model"],
     ["passes", "linear_algebra"],
     ["rows"],
     ["objective"],
@@ -56,7 +56,7 @@ def test_imports_run_one_way():
 
 def test_solvers_know_nothing_of_rows_and_passes():
     known = {other for name, path in modules() if name == "solvers" for other in imported_layers(path)}
-    assert known <= {"device", "linear_algebra", "objective", "products", "solvers"}
+    assert known <= {"cost_model", "device", "linear_algebra", "objective", "products", "solvers"}
 
 
 def test_importing_gpulr_imports_nothing_heavy():

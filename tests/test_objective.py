@@ -7,8 +7,8 @@ import pytest
 from scipy.optimize import approx_fprime
 from sklearn.metrics import log_loss
 
-from gpulr.objective import Objective, descent_from, gram_pays, lipschitz_constant
-from gpulr.rows import MemoryRows, memory
+from gpulr.objective import Objective, descent_from, lipschitz_constant
+from gpulr.rows import MemoryRows, gram_pays, memory
 
 
 def make(backend, rng, *, k=1, weighted=True, intercept=True, transformed=True, m=30, n=4):

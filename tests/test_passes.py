@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import sys
+
 import numpy as np
 import pytest
 from scipy.optimize import check_grad
 from sklearn.metrics import log_loss
 
-from gpulr.passes import PASSES
+from gpulr.passes import PASSES, named
+
+# The compiled pass has tests of its own.
+PASSES = {name: one_pass for name, one_pass in PASSES.items() if name != "compiled"}
 
 
 def problem(rng, m=40, n=7, dtype="float64"):
@@ -86,3 +91,30 @@ def test_torch_meta_arrays_pass_through_without_a_read_of_a_number():
     X, y, w, b = (torch.empty(shape, device="meta", dtype=torch.float64) for shape in ((8, 3), (8,), (3,), ()))
     cost, dw, db, z = PASSES["vectorized"](X, y, w, b, y)
     assert (cost.shape, dw.shape, db.shape, z.shape) == ((), (3,), (), (8,))
+
+
+def test_passes_are_named_and_refused_with_what_to_do(monkeypatch):
+    X = np.zeros((3, 2))
+    assert named("auto", X) == ("vectorized", PASSES["vectorized"])  # too small to repay anything else
+    with pytest.raises(ValueError, match="pass='fast': use auto or loop or vectorized or compiled"):
+        named("fast", X)
+    monkeypatch.setattr("gpulr.passes.find_spec", lambda name: None)
+    with pytest.raises(RuntimeError, match=r"needs numba: pip install 'gpulr\[fast\]'"):
+        named("compiled", X)
+    monkeypatch.setattr("gpulr.passes.REPAYS_CALLING", 0)
+    monkeypatch.setattr("gpulr.passes.REPAYS_LOADING", 0)
+    assert named("auto", X)[0] == "vectorized"  # for want of numba
+
+
+def test_the_compiled_pass_is_taken_where_it_repays_loading(monkeypatch):
+    X = np.zeros((3, 2))
+    monkeypatch.setattr("gpulr.passes.find_spec", lambda name: name)
+    monkeypatch.setattr("gpulr.passes.REPAYS_LOADING", X.nbytes)
+    monkeypatch.delitem(sys.modules, "numba", raising=False)
+    assert named("auto", X)[0] == "compiled"
+    assert named("auto", X[:2])[0] == "vectorized"
+    monkeypatch.setattr("gpulr.passes.REPAYS_CALLING", 1)
+    monkeypatch.setitem(sys.modules, "numba", object())
+    assert named("auto", X[:2])[0] == "compiled"
+    with pytest.raises(ValueError, match="works on NumPy arrays"):
+        named("compiled", pytest.importorskip("torch").zeros(3, 2))

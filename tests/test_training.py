@@ -93,7 +93,7 @@ def test_nothing_held_out_means_no_test_accuracy():
             {"solver": "adam"},
             "solver='adam': use gd or auto or sgd or lbfgs or newton or sketch or prox-newton or fista",
         ),
-        ({"pass_name": "fast"}, "pass='fast': use auto or loop or vectorized"),
+        ({"pass_name": "fast"}, "pass='fast': use auto or loop or vectorized or compiled"),
         ({"dtype": "float16"}, "dtype='float16': use float32 or float64"),
         ({"init": "ones"}, "init='ones': use zeros or random"),
         ({"iterations": 0}, "iterations=0: at least 1"),

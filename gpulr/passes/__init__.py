@@ -16,14 +16,65 @@ than one block (a file, a cluster) is a sum of passes. The lesson writes X as (n
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
+from importlib.util import find_spec
+
+from array_api_compat import is_numpy_array
 
 from gpulr.device import Array
 from gpulr.passes import loop, vectorized
 
 Propagate = Callable[..., tuple[Array, Array, Array, Array]]
 
+
+def _compiled(
+    X: Array, y: Array, w: Array, b: Array, sample_weight: Array | None = None
+) -> tuple[Array, Array, Array, Array]:
+    """`gpulr.passes.compiled.propagate`, which is not imported before it is called, for numba takes its time."""
+    from gpulr.passes.compiled import propagate
+
+    return propagate(X, y, w, b, sample_weight)
+
+
 PASSES: dict[str, Propagate] = {
     "loop": loop.propagate,
     "vectorized": vectorized.propagate,
+    "compiled": _compiled,
 }
+
+# What the compiled pass saves in a fit of some ten passes repays loading numba and its code, most of a second, from so
+# many bytes of X on; and where they are loaded already, the calls. Half precision is slow to convert in NumPy.
+REPAYS_LOADING = 2 << 30
+REPAYS_LOADING_HALF = 128 << 20
+REPAYS_CALLING = 4 << 20
+
+
+def named(name: str, X: Array) -> tuple[str, Propagate]:
+    """A pass over X by its name, a key of `PASSES`, or by size for "auto", with the name that it has.
+
+    "auto" is "compiled" for NumPy arrays that repay it where numba is installed (the extra `fast`), else "vectorized".
+
+    Raises:
+        ValueError: another name, or one for host memory with an X that is not a NumPy array.
+        RuntimeError: numba is not installed.
+    """
+    if name == "auto":
+        name = "compiled" if _compiled_pays(X) else "vectorized"
+    if name not in PASSES:
+        raise ValueError(f"pass={name!r}: use auto or {' or '.join(PASSES)}")
+    if name == "compiled" and not is_numpy_array(X):
+        raise ValueError(
+            f"pass='compiled' works on NumPy arrays, and X is a {type(X).__name__}: use 'auto' or 'vectorized'"
+        )
+    if name == "compiled" and find_spec("numba") is None:
+        raise RuntimeError("pass='compiled' needs numba: pip install 'gpulr[fast]', or use 'auto' or 'vectorized'")
+    return name, PASSES[name]
+
+
+def _compiled_pays(X: Array) -> bool:
+    if not is_numpy_array(X) or X.dtype.itemsize > 8 or find_spec("numba") is None:
+        return False
+    if "numba" in sys.modules:
+        return X.nbytes >= REPAYS_CALLING
+    return X.nbytes >= (REPAYS_LOADING_HALF if X.dtype.name == "float16" else REPAYS_LOADING)

@@ -7,9 +7,9 @@ of the columns.
 from __future__ import annotations
 
 from gpulr.rows.memory import MemoryRows
-from gpulr.rows.rotated import Rotation, gram_fits, rotate
+from gpulr.rows.rotated import Rotation, gram_fits, gram_pays, rotate
 from gpulr.rows.sparse import SparseRows
 
 Rows = MemoryRows | SparseRows
 
-__all__ = ["MemoryRows", "Rotation", "Rows", "SparseRows", "gram_fits", "rotate"]
+__all__ = ["MemoryRows", "Rotation", "Rows", "SparseRows", "gram_fits", "gram_pays", "rotate"]

@@ -18,6 +18,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
+from gpulr import cost_model
 from gpulr.device import Array, array_namespace, available_memory
 from gpulr.linear_algebra import cholesky, eigh, rounding, solve_lower, unit_diagonal
 from gpulr.rows.memory import MemoryRows
@@ -52,6 +53,11 @@ class Rotation:
 def gram_fits(m: int, like: Array) -> bool:
     """Whether the Gram matrix of m samples, with a factor and workspace, fits in the memory where `like` lives."""
     return 4 * 8 * m**2 < available_memory(like)
+
+
+def gram_pays(m: int, n: int, iterations: int, like: Array) -> bool:
+    """Whether so many iterations for one output are faster in Gram space, and its matrix fits in memory."""
+    return cost_model.gram_pays(m, n, iterations) and gram_fits(m, like)
 
 
 def rotate(rows: MemoryRows | SparseRows) -> Rotation:

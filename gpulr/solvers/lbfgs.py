@@ -6,7 +6,6 @@ import math
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import ClassVar
 
 from gpulr.device import Array, array_namespace, floats
@@ -69,8 +68,8 @@ class LBFGS(Solver):
         point = objective.visit(objective.start)
         metric = IDENTITY
         if math.prod(objective.start.shape) <= self.hessian_size:
-            inverse = positive_inverse(objective.hessian(point.margins) + objective.flat_directions())
-            metric = Metric(partial(_times, inverse), math.inf)
+            H = objective.hessian(point.margins) + objective.flat_directions()
+            metric = Metric(positive_inverse(H), math.inf)
         yield from quasi_newton(objective, point, metric, deque(maxlen=self.memory))
 
 
@@ -158,10 +157,3 @@ def _factor(pair: Pair, metric: Metric) -> Array:
     ones = xp.ones_like(rho)
     ratio = xp.where(rho > 0, 1 / (rho * xp.sum(y * metric.times(y))), ones)
     return xp.where((ratio > metric.trust) | (ratio < 1 / metric.trust), ratio, ones)
-
-
-def _times(matrix: Array, g: Array) -> Array:
-    """The matrix (N, N) times g of N entries, in g's shape and dtype."""
-    xp = array_namespace(g)
-    flat = xp.astype(xp.reshape(g, (-1,)), matrix.dtype, copy=False)
-    return xp.astype(xp.reshape(matrix @ flat, g.shape), g.dtype, copy=False)

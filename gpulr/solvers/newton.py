@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar
 
 from gpulr.device import Array, array_namespace, available_memory
@@ -89,14 +90,28 @@ def newton_direction(H: Array, g: Array) -> tuple[Array, bool]:
     return xp.astype(xp.reshape(-solution / root, g.shape), g.dtype, copy=False), L is None
 
 
-def positive_inverse(H: Array) -> Array:
-    """H⁻¹ (N, N), with eigenvalues that are rounding, relative to a unit diagonal, replaced by small positive ones."""
+def positive_inverse(H: Array) -> Callable[[Array], Array]:
+    """Multiplies a gradient by H⁻¹, H (N, N): one of N entries, or one (N, k) whose outputs share H; in its own dtype.
+
+    Eigenvalues of H that are rounding, relative to a unit diagonal, count as small positive ones.
+    """
     xp = array_namespace(H)
-    H, root = unit_diagonal(H)
-    values, vectors = eigh(H)
-    floor = values[-1] * rounding(H)
-    values = xp.where(values > floor, values, floor * xp.ones_like(values))
-    return (vectors / values) @ vectors.T / root[:, None] / root
+    R, root = unit_diagonal(H)
+    L = _safe_cholesky(R)
+    if L is not None:
+        times = partial(cholesky_solve, L)
+    else:
+        values, vectors = eigh(R)
+        floor = values[-1] * rounding(R)
+        values = xp.where(values > floor, values, floor * xp.ones_like(values))
+        times = partial(xp.matmul, (vectors / values) @ vectors.T)
+
+    def inverse(g: Array) -> Array:
+        columns = xp.astype(xp.reshape(g, (H.shape[0], -1)), H.dtype, copy=False)
+        product = times(columns / root[:, None]) / root[:, None]
+        return xp.astype(xp.reshape(product, g.shape), g.dtype, copy=False)
+
+    return inverse
 
 
 def _safe_cholesky(H: Array) -> Array | None:

@@ -12,19 +12,16 @@ from typing import ClassVar
 import numpy as np
 from array_api_compat import device
 
+from gpulr import cost_model
 from gpulr.device import Array, array_namespace
-from gpulr.linear_algebra import cholesky, cholesky_solve, unit_diagonal
 from gpulr.objective import Objective, Point
 from gpulr.solvers.lbfgs import IDENTITY, Metric, Pairs, quasi_newton
 from gpulr.solvers.line_search import line_search
 from gpulr.solvers.minimize import Look, Numbers, Solver
-from gpulr.solvers.newton import newton_direction, require_room_for_hessian
+from gpulr.solvers.newton import newton_direction, positive_inverse, require_room_for_hessian
 
 # Rows are drawn in runs of so many, which memory delivers at full speed.
 RUN = 64
-
-# A pass over X takes about as long as so many multiplications and additions for each of its numbers.
-PASS = 30
 
 # The metric is given up when so many steps leave more than this share of the gradient.
 SLOW_STEPS, SLOW_SHARE = 4, 0.3
@@ -88,7 +85,7 @@ class Sketch(Solver):
             return
         point = objective.visit(look.params)
         # The Hessian of all rows, where it takes no longer than ten passes.
-        metric = _inverse(objective.shared_hessian(point.margins), p) if p.shape[0] <= 10 * PASS else IDENTITY
+        metric = _sampled(objective.shared_hessian(point.margins)) if p.shape[0] <= 10 * cost_model.PASS else IDENTITY
         following = quasi_newton(objective, point, metric, deque(maxlen=self.memory))
         next(following)  # it was looked at above
         for look in following:
@@ -97,11 +94,11 @@ class Sketch(Solver):
     def _learn(self, objective: Objective, pairs: Pairs) -> tuple[Array, Metric]:
         """Where to start on all rows and with which H₀; fills the pairs."""
         m, n = objective.rows.y.shape[0], objective.start.shape[0]
-        if m < 20 * n:
+        if m < cost_model.FEWEST_ROWS * n:
             return objective.start, IDENTITY
         require_room_for_hessian(objective, n)
         rows = _in_runs(m, self.seed)
-        if objective.start.ndim == 1 and 20 * n**3 <= 1.5 * PASS * m * n:
+        if objective.start.ndim == 1 and cost_model.newton_is_cheap_on_a_sample(m, n):
             return _by_newton(objective, rows, pairs)
         return _by_trial(objective, rows, pairs)
 
@@ -118,7 +115,7 @@ def _by_newton(objective: Objective, rows: np.ndarray, pairs: Pairs) -> tuple[Ar
             break
         point, _ = found
     point = large.visit(point.params)
-    metric = _inverse(large.hessian(point.margins), point.params)
+    metric = _sampled(large.hessian(point.margins))
     look = _solved(large, point, metric, pairs, most=30)
     _count(objective, small, large)
     return look.params, metric
@@ -128,7 +125,7 @@ def _by_trial(objective: Objective, rows: np.ndarray, pairs: Pairs) -> tuple[Arr
     """The start of `Sketch` for expensive Hessians: H₀ at equal probabilities, if it is better than none."""
     m, n = objective.rows.y.shape[0], objective.start.shape[0]
     first = _sample(objective, rows[: 6 * n])
-    sampled = _inverse(first.shared_hessian(0 * first.matmul(objective.start)), objective.start)
+    sampled = _sampled(first.shared_hessian(0 * first.matmul(objective.start)))
     other = _sample(objective, rows[6 * n : 6 * n + max(4 * n, m // 16)])
     point = other.visit(objective.start)
     trials = []
@@ -182,13 +179,6 @@ def _count(objective: Objective, *parts: Objective) -> None:
     objective.reads += sum(part.reads * part.rows.y.shape[0] for part in parts) / objective.rows.y.shape[0]
 
 
-def _inverse(H: Array, like: Array) -> Metric:
-    """H⁻¹ for gradients of one output or of several, in the dtype of `like`; the identity when H is singular."""
-    xp = array_namespace(H)
-    H, root = unit_diagonal(H)
-    L = cholesky(xp.astype(H, like.dtype, copy=False))
-    if L is None:
-        return IDENTITY
-    root = xp.astype(root if like.ndim == 1 else root[:, None], like.dtype, copy=False)
-    # Sampling noise aside, curvature at equal probabilities is larger than elsewhere.
-    return Metric(lambda g: cholesky_solve(L, g / root) / root, 2.0)
+def _sampled(H: Array) -> Metric:
+    """The inverse of a Hessian that may be too large as a whole: curvature is largest at equal probabilities."""
+    return Metric(positive_inverse(H), 2.0)
