@@ -6,9 +6,10 @@ import tracemalloc
 
 import numpy as np
 import pytest
-from scipy.sparse import csr_array
+from scipy.sparse import csr_array, random_array, vstack
 
 from gpulr.objective import descent_from
+from gpulr.parallel import one_core_a_block
 from gpulr.passes import PASSES
 from gpulr.rows import MemoryRows, SparseRows, memory, rotate
 
@@ -127,6 +128,26 @@ def test_sparse_rows_equal_dense_rows(dtype, k, rng):
         one.propagate(PASSES["vectorized"], w, b), other.propagate(PASSES["vectorized"], w, b), strict=True
     ):
         np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("k", [1, 3])
+def test_many_sparse_rows_are_blocks_that_share_their_memory(k, rng):
+    X = random_array((3000, 40), density=0.5, format="csr", rng=rng).tocsr()
+    X = vstack([X] * 20).tocsr()
+    X[777:900] *= 0  # rows without a stored value
+    X.eliminate_zeros()
+    rows = SparseRows(X, rng.integers(0, max(k, 2), 60_000).astype(float), rng.uniform(size=60_000))
+    blocks = rows._blocks
+    assert len(blocks) > 3
+    assert all(np.shares_memory(block.data, X.data) for _, block in blocks)
+    shape = () if k == 1 else (k,)
+    w, b = rng.normal(size=(40, *shape)), rng.normal(size=shape)
+    dense = MemoryRows(X.toarray(), rows.y, rows.sample_weight)
+    with one_core_a_block():
+        found, expected = (r.propagate(PASSES["vectorized"], w, b) for r in (rows, dense))
+        np.testing.assert_allclose(rows.rmatmul(found[3]), X.T @ found[3], rtol=1e-10, atol=1e-10)
+    for one, other in zip(found, expected, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-10, atol=1e-9)
 
 
 @pytest.mark.parametrize("case", ["wide", "dependent", "zeros"])

@@ -57,7 +57,6 @@ class MemoryRows:
     def propagate(self, one_pass: Propagate, w: Array, b: Array) -> tuple[Array, Array, Array, Array]:
         """One pass over all rows, block by block: as in `gpulr.passes`, the sums added in order in float64."""
         xp = array_namespace(w)
-        margins = []
 
         def of_block(rows: slice) -> tuple[list[Array], Array]:
             s = None if self.sample_weight is None else self.sample_weight[rows]
@@ -65,13 +64,8 @@ class MemoryRows:
             *sums, z = one_pass(X, self.y[rows], w, b, s)
             return [xp.astype(part, xp.float64, copy=False) for part in sums], z
 
-        def sums_of_blocks() -> Iterator[list[Array]]:
-            for sums, z in ordered(of_block, self._blocks(w.dtype)):
-                margins.append(z)
-                yield sums
-
-        cost, dw, db = _added(sums_of_blocks())
-        return cost, dw, db, _joined(margins)
+        (cost, dw, db), Z = added_and_joined(ordered(of_block, self._blocks(w.dtype)))
+        return cost, dw, db, Z
 
     @cached_property
     def total_weight(self) -> float:
@@ -80,7 +74,7 @@ class MemoryRows:
 
     def matmul(self, w: Array) -> Array:
         """X w: (m,) for w (n,), (m, k) for w (n, k), in w's dtype."""
-        return _joined(list(ordered(lambda rows: self._block(rows, w.dtype) @ w, self._blocks(w.dtype))))
+        return joined(list(ordered(lambda rows: self._block(rows, w.dtype) @ w, self._blocks(w.dtype))))
 
     def rmatmul(self, z: Array) -> Array:
         """Xᵀ z: (n,) for z (m,), (n, k) for z (m, k), in z's dtype; blocks added in order in float64."""
@@ -90,7 +84,7 @@ class MemoryRows:
             product = products.rmatmul(self._block(rows, z.dtype), z[rows, ...])
             return [xp.astype(product, xp.float64, copy=False)]
 
-        (total,) = _added(ordered(of_block, self._blocks(z.dtype)))
+        (total,) = added(ordered(of_block, self._blocks(z.dtype)))
         return xp.astype(total, z.dtype, copy=False)
 
     def gram(self) -> Array:
@@ -132,7 +126,7 @@ class MemoryRows:
             return [xp.astype(part, xp.float64, copy=False) for part in (block.T @ block, root @ block)]
 
         # The product with √d is a copy, so it is made in blocks even where X needs no conversion.
-        square, single = _added(ordered(of_block, self._blocks(d.dtype, always=True)))
+        square, single = added(ordered(of_block, self._blocks(d.dtype, always=True)))
         return square, single
 
     def about_moments(self) -> tuple[Array, Array]:
@@ -165,7 +159,7 @@ class MemoryRows:
             s = xp.ones_like(self.y[rows]) if self.sample_weight is None else self.sample_weight[rows]
             return [xp.astype(part, xp.float64, copy=False) for part in (s @ block, s @ block**2)]
 
-        first, second = _added(ordered(of_block, self._blocks(dtype, always=True)))
+        first, second = added(ordered(of_block, self._blocks(dtype, always=True)))
         total = self.total_weight
         mean = first / total
         variance = second / total - mean**2
@@ -221,12 +215,25 @@ def _converted(X: Array, dtype: object, origin: Array | None) -> Array:
     return X if origin is None else X - xp.astype(origin, dtype, copy=False)
 
 
-def _joined(parts: list[Array]) -> Array:
+def added_and_joined(blocks: Iterator[tuple[list[Array], Array]]) -> tuple[list[Array], Array]:
+    """The sums over all blocks, added in their order, and the margins of all of them."""
+    margins = []
+
+    def sums() -> Iterator[list[Array]]:
+        for of_block, z in blocks:
+            margins.append(z)
+            yield of_block
+
+    total = added(sums())
+    return total, joined(margins)
+
+
+def joined(parts: list[Array]) -> Array:
     """The margins of all blocks."""
     return parts[0] if len(parts) == 1 else array_namespace(*parts).concat(parts)
 
 
-def _added(blocks: Iterator[list[Array]]) -> list[Array]:
+def added(blocks: Iterator[list[Array]]) -> list[Array]:
     """The sums over all blocks, added in their order."""
     total = next(blocks)
     for block in blocks:

@@ -5,12 +5,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
+
+import numpy as np
+from array_api_compat import is_numpy_array
 
 from gpulr import products
 from gpulr.device import Array, array_namespace
 from gpulr.links import cross_entropy
+from gpulr.parallel import ordered
 from gpulr.passes import Propagate
-from gpulr.rows.memory import total_weight
+from gpulr.rows.memory import added, added_and_joined, joined, total_weight
 
 
 @dataclass(frozen=True)
@@ -36,18 +41,49 @@ class SparseRows:
     def propagate(self, one_pass: Propagate, w: Array, b: Array) -> tuple[Array, Array, Array, Array]:
         """The vectorized pass in sparse products. `one_pass` is for dense blocks and is not used."""
         xp = array_namespace(w)
-        Z = self.matmul(w) + b
-        cost, dZ = cross_entropy(Z, self.y)
-        cost, dZ = products.weigh(self.sample_weight, cost), products.weigh(self.sample_weight, dZ)
-        return xp.sum(cost, dtype=xp.float64), self.rmatmul(dZ), xp.sum(dZ, axis=0, dtype=xp.float64), Z
+
+        def of_block(block: tuple[slice, Array]) -> tuple[list[Array], Array]:
+            rows, X = block
+            Z = _cast(X @ w, w) + b
+            cost, dZ = cross_entropy(Z, self.y[rows])
+            s = None if self.sample_weight is None else self.sample_weight[rows]
+            cost, dZ = products.weigh(s, cost), products.weigh(s, dZ)
+            return [xp.sum(cost, dtype=xp.float64), _cast(X.T @ dZ, w), xp.sum(dZ, axis=0, dtype=xp.float64)], Z
+
+        (cost, dw, db), Z = added_and_joined(ordered(of_block, self._blocks))
+        return cost, dw, db, Z
 
     def matmul(self, w: Array) -> Array:
         """X w: (m,) for w (n,), (m, k) for w (n, k), in w's dtype."""
-        return (self.X @ w).astype(w.dtype, copy=False)
+        return joined([_cast(Z, w) for Z in ordered(lambda block: block[1] @ w, self._blocks)])
 
     def rmatmul(self, z: Array) -> Array:
         """Xᵀ z: (n,) for z (m,), (n, k) for z (m, k), in z's dtype."""
-        return (self.X.T @ z).astype(z.dtype, copy=False)
+        (total,) = added(ordered(lambda block: [_cast(block[1].T @ z[block[0]], z)], self._blocks))
+        return total
+
+    @cached_property
+    def _blocks(self) -> list[tuple[slice, Array]]:
+        """Rows and the CSR matrix of each block, which shares X's memory. One on a GPU.
+
+        Each costs a sum of n numbers, so it should have some more of its own.
+        """
+        X, m = self.X, self.y.shape[0]
+        count = min(16, X.nnz // (4 * X.shape[1] + 100_000)) if is_numpy_array(self.y) else 1
+        if count <= 1:
+            return [(slice(0, m), X)]
+        from scipy.sparse import csr_array  # here, because importing it takes a while
+
+        ends = np.linspace(0, m, count + 1).astype(int)
+        blocks = []
+        for start, end in pairwise(ends):
+            first, last = X.indptr[start], X.indptr[end]
+            block = csr_array((end - start, X.shape[1]), dtype=X.dtype)
+            # Its constructor would copy pieces of a larger array.
+            block.data, block.indices = X.data[first:last], X.indices[first:last]
+            block.indptr = X.indptr[start : end + 1] - first
+            blocks.append((slice(start, end), block))
+        return blocks
 
     def gram(self) -> Array:
         """K = X Xᵀ: (m, m), dense, in float64."""
@@ -77,3 +113,7 @@ class SparseRows:
         spread = xp.sqrt(xp.where(variance < 0, xp.zeros_like(variance), variance))
         # What rounding leaves of the spread of a constant column, after the difference of squares, is no spread.
         return mean, xp.where(spread <= 1e-7 * xp.abs(mean), xp.zeros_like(spread), spread)
+
+
+def _cast(Z: Array, like: Array) -> Array:
+    return Z.astype(like.dtype, copy=False)
