@@ -11,7 +11,7 @@ from __future__ import annotations
 from math import inf
 
 # A pass, for each number of X and for each stored number of a sparse X.
-PASS, SPARSE_PASS = 30, 200
+PASS, SPARSE_PASS = 30, 250
 # An output more than the first, for each number of X.
 OUTPUT = 6
 # What an iteration costs beside its pass: the calls.

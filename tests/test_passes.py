@@ -110,10 +110,10 @@ def test_the_compiled_pass_is_taken_where_it_repays_loading(monkeypatch):
     X = np.zeros((3, 2))
     monkeypatch.setattr("gpulr.passes.find_spec", lambda name: name)
     monkeypatch.setattr("gpulr.passes.REPAYS_LOADING", X.nbytes)
+    monkeypatch.setattr("gpulr.passes.REPAYS_CALLING", 1)
     monkeypatch.delitem(sys.modules, "numba", raising=False)
     assert named("auto", X)[0] == "compiled"
     assert named("auto", X[:2])[0] == "vectorized"
-    monkeypatch.setattr("gpulr.passes.REPAYS_CALLING", 1)
     monkeypatch.setitem(sys.modules, "numba", object())
     assert named("auto", X[:2])[0] == "compiled"
     with pytest.raises(ValueError, match="works on NumPy arrays"):

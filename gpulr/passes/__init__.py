@@ -73,8 +73,8 @@ def named(name: str, X: Array) -> tuple[str, Propagate]:
 
 
 def _compiled_pays(X: Array) -> bool:
-    if not is_numpy_array(X) or X.dtype.itemsize > 8 or find_spec("numba") is None:
+    if not is_numpy_array(X) or X.nbytes < REPAYS_CALLING:
         return False
-    if "numba" in sys.modules:
-        return X.nbytes >= REPAYS_CALLING
-    return X.nbytes >= (REPAYS_LOADING_HALF if X.dtype.name == "float16" else REPAYS_LOADING)
+    half = X.dtype.name == "float16"
+    repaid = "numba" in sys.modules or X.nbytes >= (REPAYS_LOADING_HALF if half else REPAYS_LOADING)
+    return repaid and find_spec("numba") is not None  # a search of files, which takes longer than a small fit's pass
