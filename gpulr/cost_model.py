@@ -14,13 +14,17 @@ from math import inf
 PASS, SPARSE_PASS = 30, 250
 # An output more than the first, for each number of X.
 OUTPUT = 6
-# What an iteration costs beside its pass: the calls.
-ITERATION = 3e7
+# What an iteration costs beside its pass, the calls: of L-BFGS, and of Newton with its factorization.
+ITERATION, NEWTON_ITERATION = 3e7, 8e7
 # A Cholesky factor of N × N, for each of N³: a third, in float64, on one core.
 CHOLESKY = 4 / 3
 
-# Passes until the optimum, as a rule: of correlated features for L-BFGS, for which others are easy.
-LBFGS_PASSES, NEWTON_PASSES, SKETCH_PASSES, TRIAL_PASSES = 40, 7, 6, 12
+# Passes until the optimum, as a rule: of L-BFGS with correlated features, for which others are easy; of L-BFGS where it
+# starts with the Hessian, up to so many parameters; of Newton; of a sketch by Newton steps, and by the Gram matrix.
+LBFGS_PASSES, HESSIAN_PASSES, NEWTON_PASSES, SKETCH_PASSES, SKETCH_GRAM_PASSES = 40, 10, 6, 6, 12
+HESSIAN_SIZE = 200
+# Newton's last digits are exact, so it may take this much longer.
+NEWTON_BONUS = 1.2
 
 # Rows for each parameter that a sample has to leave behind to be worth taking; see `gpulr.solvers.sketch`.
 FEWEST_ROWS = 20
@@ -40,16 +44,18 @@ def newton_is_cheap_on_a_sample(m: int, n: int) -> bool:
 def smooth_solvers(m: int, n: int, outputs: int = 1, stored: int | None = None) -> dict[str, float]:
     """Cost of a fit by each solver that `auto` considers without an l1 penalty; inf for one that does not apply."""
     a_pass = one_pass(m, n, outputs, stored)
-    rows_hessian = float(n * n if stored is None else SPARSE_PASS * stored / m * n)  # of one row, for one output
-    pairs = max(1, outputs * (outputs - 1) / 2)
-    newton = NEWTON_PASSES * (a_pass + pairs * m * rows_hessian + CHOLESKY * (n * outputs) ** 3)
+    # Of one row, for one output. Rows of few numbers are read no faster than in a pass, and copied.
+    row = float(max(n, 2 * PASS) * n) if stored is None else float(SPARSE_PASS * stored / m * n)
+    hessian = max(1, outputs * (outputs - 1) / 2) * m * row + CHOLESKY * (n * outputs) ** 3
+    newton = NEWTON_PASSES * (a_pass + hessian + NEWTON_ITERATION) / NEWTON_BONUS
     if m < FEWEST_ROWS * n:
         sketch = inf
     elif outputs == 1 and newton_is_cheap_on_a_sample(m, n):
-        sketch = SKETCH_PASSES * a_pass + (30 * n + m / 16) * rows_hessian + 5 * ITERATION
+        sketch = SKETCH_PASSES * a_pass + (30 * n + m / 16) * row + 3 * NEWTON_ITERATION + 3 * ITERATION
     else:
-        sketch = TRIAL_PASSES * a_pass + 6 * n * rows_hessian + CHOLESKY * n**3 + 16 * ITERATION
-    return {"newton": newton, "sketch": sketch, "lbfgs": LBFGS_PASSES * a_pass}
+        sketch = SKETCH_GRAM_PASSES * a_pass + 6 * n * row + CHOLESKY * n**3
+    lbfgs = HESSIAN_PASSES * a_pass + hessian if n * outputs <= HESSIAN_SIZE else LBFGS_PASSES * a_pass
+    return {"newton": newton, "sketch": sketch, "lbfgs": lbfgs}
 
 
 def gram_space(m: int, n: int) -> float:
@@ -67,4 +73,5 @@ def gram_solvers(m: int, outputs: int = 1) -> dict[str, float]:
     a_pass = one_pass(m, m, outputs)
     pairs = max(1, outputs * (outputs - 1) / 2)
     hessian = pairs * float(m) ** 3 + CHOLESKY * (m * outputs) ** 3
-    return {"newton": NEWTON_PASSES * (a_pass + hessian), "lbfgs": TRIAL_PASSES * a_pass + hessian}
+    newton = NEWTON_PASSES * (a_pass + hessian + NEWTON_ITERATION) / NEWTON_BONUS
+    return {"newton": newton, "lbfgs": HESSIAN_PASSES * a_pass + hessian}

@@ -13,7 +13,8 @@ import numpy as np
 from array_api_compat import device
 
 from gpulr import cost_model
-from gpulr.device import Array, array_namespace
+from gpulr.device import Array, array_namespace, floats
+from gpulr.linear_algebra import unit_diagonal
 from gpulr.objective import Objective, Point
 from gpulr.solvers.lbfgs import IDENTITY, Metric, Pairs, quasi_newton
 from gpulr.solvers.line_search import line_search
@@ -39,9 +40,9 @@ class Sketch(Solver):
        of all rows, about n/rows of the cost;
     3. steps on all rows, which keep H₀ and what L-BFGS has learnt.
 
-    Otherwise H₀ is the Hessian of 6 n rows at equal probabilities, which all classes share. Few steps with it and without it
-    on other m/16 rows tell whether it is any good, which it is where features are correlated; then follows 3. With fewer
-    than 20 n rows there is nothing to be learnt from some of them, and 3 starts at once, without H₀.
+    Otherwise H₀ is the Hessian of 6 n rows at equal probabilities, which all classes share; after a few steps on other m/16
+    rows follows 3. Where the features of these rows are no more correlated than by chance, or there are fewer than 20 n
+    rows, there is nothing to be learnt from a sample, and 3 starts at once, without H₀.
 
     A sampled metric may be wrong: a few rows may be unlike all others. So the decrement is not taken at its word. A step
     with the true Hessian makes an end of the gradient; a step that leaves the share r of it was made with a metric that is
@@ -100,7 +101,7 @@ class Sketch(Solver):
         rows = _in_runs(m, self.seed)
         if objective.start.ndim == 1 and cost_model.newton_is_cheap_on_a_sample(m, n):
             return _by_newton(objective, rows, pairs)
-        return _by_trial(objective, rows, pairs)
+        return _by_gram(objective, rows, pairs)
 
 
 def _by_newton(objective: Objective, rows: np.ndarray, pairs: Pairs) -> tuple[Array, Metric]:
@@ -121,21 +122,30 @@ def _by_newton(objective: Objective, rows: np.ndarray, pairs: Pairs) -> tuple[Ar
     return look.params, metric
 
 
-def _by_trial(objective: Objective, rows: np.ndarray, pairs: Pairs) -> tuple[Array, Metric]:
-    """The start of `Sketch` for expensive Hessians: H₀ at equal probabilities, if it is better than none."""
+def _by_gram(objective: Objective, rows: np.ndarray, pairs: Pairs) -> tuple[Array, Metric]:
+    """The start of `Sketch` for expensive Hessians: H₀ at equal probabilities, where features depend on each other."""
     m, n = objective.rows.y.shape[0], objective.start.shape[0]
     first = _sample(objective, rows[: 6 * n])
-    sampled = _sampled(first.shared_hessian(0 * first.matmul(objective.start)))
+    H = first.shared_hessian(0 * first.matmul(objective.start))
+    _count(objective, first)
+    if not _correlated(H, 6 * n):
+        return objective.start, IDENTITY
+    metric = _sampled(H)
     other = _sample(objective, rows[6 * n : 6 * n + max(4 * n, m // 16)])
-    point = other.visit(objective.start)
-    trials = []
-    for metric in (sampled, IDENTITY):
-        own: Pairs = deque(maxlen=pairs.maxlen)
-        trials.append((_solved(other, point, metric, own, most=8), metric, own))
-    look, metric, own = min(trials, key=lambda trial: _numbers(trial[0]).cost)
-    pairs.extend(own)
-    _count(objective, first, other)
+    look = _solved(other, other.visit(objective.start), metric, pairs, most=8)
+    _count(objective, other)
     return look.params, metric
+
+
+def _correlated(H: Array, rows: int) -> bool:
+    """Whether correlations in a sample of so many rows are larger than those that independent features have by chance.
+
+    These have squares of 1/rows on average; where they are less than twice that, H⁻¹ would be noise more than anything.
+    """
+    R, _ = unit_diagonal(H)
+    n = R.shape[0]
+    (squares,) = floats([array_namespace(R).sum(R**2)])
+    return n > 1 and bool((squares - n) / (n * (n - 1)) > 2 / rows)
 
 
 def _solved(part: Objective, point: Point, metric: Metric, pairs: Pairs, most: int) -> Look:
