@@ -120,7 +120,7 @@ def check_labels(y: Array, X: Array, classes: np.ndarray | None = None) -> Label
         # Integers are always classes. Bytes are as good as strings, but scikit-learn does not let them through.
         if host.dtype.kind not in "biuS":
             check_classification_targets(host)
-        found, codes = np.unique(host, return_inverse=True)
+        found, codes = _distinct(host)
     except TypeError as error:
         kinds = sorted({type(label).__name__ for label in host.tolist()})
         raise ValueError(f"the labels in y are of several types ({', '.join(kinds)}): make them all one") from error
@@ -138,6 +138,20 @@ def check_labels(y: Array, X: Array, classes: np.ndarray | None = None) -> Label
         )
     own = array_namespace(y).asarray(classes, device=device_of(y)) if foreign else classes
     return Labels(codes.astype(np.int64, copy=False), classes, own)
+
+
+def _distinct(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The distinct labels (k,), sorted, and of each label (m,) its index among them. Close integers need not be sorted."""
+    if labels.dtype.kind in "biu" and len(labels) > 0:
+        least, greatest = int(labels.min()), int(labels.max())
+        if greatest - least < 1000 and greatest < 2**63:
+            offset = np.subtract(labels, labels.dtype.type(least), dtype=np.int64, casting="unsafe")
+            there = np.zeros(greatest - least + 1, bool)
+            there[offset] = True
+            found = (np.flatnonzero(there) + least).astype(labels.dtype)
+            return found, (np.cumsum(there) - 1)[offset]
+    found, codes = np.unique(labels, return_inverse=True)
+    return found, codes
 
 
 def check_sample_weight(sample_weight: Array | None, m: int) -> np.ndarray | None:

@@ -29,6 +29,7 @@ from threadpoolctl import threadpool_limits
 
 from gpulr import LogisticRegression
 from gpulr.estimator import NON_SMOOTH, SMOOTH
+from gpulr.inputs import _distinct
 from gpulr.objective import Objective
 from gpulr.solvers import LBFGS, SGD, SOLVERS
 
@@ -708,3 +709,18 @@ def test_torch_graphs_are_not_kept():
     X, y, _ = problem("dense", 2)
     model = LogisticRegression().fit(torch.tensor(X, requires_grad=True), torch.asarray(y))
     assert not model.coef_.requires_grad
+
+
+@pytest.mark.parametrize("dtype", ["bool", "int8", "uint8", "int16", "int32", "int64", "uint64"])
+@pytest.mark.parametrize(
+    "values", [[0, 1], [5, 90], [-128, 127], [-(2**63), -(2**63) + 3], [2**64 - 3, 2**64 - 1], [0, 2**40]]
+)
+def test_distinct_integers_are_numpys(values, dtype):
+    info = np.iinfo("uint8") if dtype == "bool" else np.iinfo(dtype)
+    if values[0] < info.min or values[-1] > info.max:
+        pytest.skip("not of this dtype")
+    labels = np.array(values * 3 + values[:1]).astype(dtype)
+    for some in (labels, labels[:1]):
+        for found, expected in zip(_distinct(some), np.unique(some, return_inverse=True), strict=True):
+            np.testing.assert_array_equal(found, expected)
+            assert found.dtype == expected.dtype
