@@ -15,16 +15,18 @@ PASS, SPARSE_PASS = 30, 250
 # An output more than the first, for each number of X.
 OUTPUT = 6
 # What an iteration costs beside its pass, the calls: of L-BFGS, and of Newton with its factorization.
-ITERATION, NEWTON_ITERATION = 3e7, 8e7
+ITERATION, NEWTON_ITERATION = 3e7, 3.5e7
 # A Cholesky factor of N × N, for each of N³: a third, in float64, on one core.
 CHOLESKY = 4 / 3
 
 # Passes until the optimum, as a rule: of L-BFGS with correlated features, for which others are easy; of L-BFGS where it
 # starts with the Hessian, up to so many parameters; of Newton; of a sketch by Newton steps, and by the Gram matrix.
 LBFGS_PASSES, HESSIAN_PASSES, NEWTON_PASSES, SKETCH_PASSES, SKETCH_GRAM_PASSES = 40, 10, 6, 6, 12
+# Of L-BFGS in Gram space, where the classes are separable, so that curvature falls far from what it was at the start.
+GRAM_PASSES = 25
 HESSIAN_SIZE = 200
 # Newton's last digits are exact, so it may take this much longer.
-NEWTON_BONUS = 1.2
+NEWTON_BONUS = 1.5
 
 # Rows for each parameter that a sample has to leave behind to be worth taking; see `gpulr.solvers.sketch`.
 FEWEST_ROWS = 20
@@ -69,9 +71,9 @@ def gram_pays(m: int, n: int, passes: float, outputs: int = 1, stored: int | Non
 
 
 def gram_solvers(m: int, outputs: int = 1) -> dict[str, float]:
-    """Cost of a fit on the m columns of Gram space. L-BFGS has the Hessian at its start there, so few steps are enough."""
+    """Cost of a fit on the m columns of Gram space. L-BFGS has the Hessian at its start there."""
     a_pass = one_pass(m, m, outputs)
     pairs = max(1, outputs * (outputs - 1) / 2)
     hessian = pairs * float(m) ** 3 + CHOLESKY * (m * outputs) ** 3
     newton = NEWTON_PASSES * (a_pass + hessian + NEWTON_ITERATION) / NEWTON_BONUS
-    return {"newton": newton, "lbfgs": HESSIAN_PASSES * a_pass + hessian}
+    return {"newton": newton, "lbfgs": GRAM_PASSES * a_pass + hessian}

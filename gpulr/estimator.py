@@ -99,10 +99,10 @@ class LogisticRegression(LinearClassifierMixin, SparseCoefMixin, BaseEstimator):
     dtype : "float32", "float64" or None, default=None
         Of the computation. None: float32 for float32, float16, bool and integers of up to 16 bits, which it holds exactly;
         float64 for the others.
-    one_pass : {"auto", "vectorized", "compiled", "loop"}, default="auto"
-        How dense X is gone through: in NumPy's array operations, by code compiled with numba (the extra `fast`; one read of
-        X, and no conversion of its dtype), or in Python's loops. "auto" takes the compiled pass where X is large enough to
-        repay loading it; on other devices and for sparse X there is only "vectorized".
+    one_pass : {"auto", "vectorized", "blocked", "compiled", "loop"}, default="auto"
+        How dense X is gone through: in array operations, for NumPy also in place (blocked) or by code compiled with numba
+        (the extra `fast`; one read of X, and no conversion of its dtype), or in Python's loops. "auto" takes the compiled
+        pass where a NumPy X is large enough to repay loading it, else blocked; for sparse X there is only "vectorized".
     standardize : bool, default=False
         Penalize the weights that the features would have at unit variance. `coef_` is for the features as they are.
     callback : callable or None, default=None
@@ -490,9 +490,11 @@ class LogisticRegression(LinearClassifierMixin, SparseCoefMixin, BaseEstimator):
         if name == "gd":
             return GradientDescent("line-search")
         if name == "lbfgs" and gram:
-            # Forming Gram space has cost more than its Hessian does.
+            # Forming Gram space has cost more than its Hessian does. As n > m samples can be told apart, margins become
+            # large and curvature small, and the Hessian at the start too large as a whole.
             size = math.prod(objective.start.shape)
-            return LBFGS(hessian_size=size if hessian_bytes(size) < available_memory(objective.start) else 0)
+            fits = hessian_bytes(size) < available_memory(objective.start)
+            return LBFGS(hessian_size=size if fits else 0, hessian_trust=2.0)
         solver: Solver = SOLVERS[name]()
         return solver
 
@@ -516,11 +518,8 @@ class LogisticRegression(LinearClassifierMixin, SparseCoefMixin, BaseEstimator):
         norm = xp.astype(xp.max(xp.abs(point.gradient)), xp.float64)
         cost, gradient_norm = floats([point.cost, norm])
         rounding = float(xp.finfo(point.params.dtype).eps) ** (2 / 3)
-        if (
-            result.status == "converged"
-            and abs(cost - result.cost) <= rounding * abs(cost)
-            and gradient_norm <= self.tol
-        ):
+        agrees = abs(cost - result.cost) <= rounding * abs(cost) and gradient_norm <= self.tol
+        if agrees and result.status != "max_iter":
             last = replace(result.last, cost=cost, gradient_norm=gradient_norm, reads=objective.reads)
             return replace(result, params=point.params, last=last)
         left = max(0, self.max_iter - result.n_iter)

@@ -17,7 +17,7 @@ from gpulr.datasets import Dataset
 from gpulr.model_file import Model
 from gpulr.objective import descent_from
 from gpulr.parallel import one_core_a_block
-from gpulr.passes import PASSES, named
+from gpulr.passes import HOST_ONLY, PASSES, named
 from gpulr.rows import MemoryRows, gram_pays
 from gpulr.solvers import SOLVERS, GradientDescent, Record, Result, minimize
 from gpulr.solvers.minimize import Callback
@@ -84,9 +84,9 @@ def train(
         init: of gd. "zeros" (the default), or "random" for w ~ N(0, 0.01²) from `seed`; b starts at 0.
         seed: of a random `init`, and of sgd's shuffling.
         device: "auto", "cpu", "cuda" or "cuda:N".
-        pass_name: of gd. "loop", "vectorized" and "compiled" read X at every iteration in that way; "auto" (the default)
-            is one of the last two by size, in Gram space when there are more features than samples and enough iterations
-            for it to pay (the same iterates, see `gpulr.rows.rotated`).
+        pass_name: of gd. "loop", "vectorized", "blocked" and "compiled" read X at every iteration in that way; "auto" (the
+            default) is one of the last three, see `gpulr.passes.named`, and in Gram space when there are more features than
+            samples and enough iterations for it to pay (the same iterates, see `gpulr.rows.rotated`).
         dtype: of the computation, "float32" or "float64". X stays as it is stored.
         record_every: of gd. The cost is recorded every so many iterations. By default every 100, as in the lesson, or
             more often in a short training, so that there are about 20 records. Other solvers record every iteration.
@@ -313,7 +313,7 @@ def _training(
 def _choose(device: str, pass_name: str) -> devices.Device:
     """The device, which for the loop and what is compiled for the CPU can only be that."""
     place = devices.choose(device)
-    if pass_name not in ("loop", "compiled") or place.name == "cpu":
+    if pass_name not in ("loop", *HOST_ONLY) or place.name == "cpu":
         return place
     if device != "auto":
         raise ValueError(f"the {pass_name} pass runs on the CPU, not on {place.name}: {devices.CPU_ONLY}")

@@ -95,15 +95,15 @@ def test_torch_meta_arrays_pass_through_without_a_read_of_a_number():
 
 def test_passes_are_named_and_refused_with_what_to_do(monkeypatch):
     X = np.zeros((3, 2))
-    assert named("auto", X) == ("vectorized", PASSES["vectorized"])  # too small to repay anything else
-    with pytest.raises(ValueError, match="pass='fast': use auto or loop or vectorized or compiled"):
+    assert named("auto", X) == ("blocked", PASSES["blocked"])  # too small to repay anything else
+    with pytest.raises(ValueError, match="pass='fast': use auto or loop or vectorized or blocked or compiled"):
         named("fast", X)
     monkeypatch.setattr("gpulr.passes.find_spec", lambda name: None)
     with pytest.raises(RuntimeError, match=r"needs numba: pip install 'gpulr\[fast\]'"):
         named("compiled", X)
     monkeypatch.setattr("gpulr.passes.REPAYS_CALLING", 0)
     monkeypatch.setattr("gpulr.passes.REPAYS_LOADING", 0)
-    assert named("auto", X)[0] == "vectorized"  # for want of numba
+    assert named("auto", X)[0] == "blocked"  # for want of numba
 
 
 def test_the_compiled_pass_is_taken_where_it_repays_loading(monkeypatch):
@@ -113,8 +113,11 @@ def test_the_compiled_pass_is_taken_where_it_repays_loading(monkeypatch):
     monkeypatch.setattr("gpulr.passes.REPAYS_CALLING", 1)
     monkeypatch.delitem(sys.modules, "numba", raising=False)
     assert named("auto", X)[0] == "compiled"
-    assert named("auto", X[:2])[0] == "vectorized"
+    assert named("auto", X[:2])[0] == "blocked"
     monkeypatch.setitem(sys.modules, "numba", object())
     assert named("auto", X[:2])[0] == "compiled"
-    with pytest.raises(ValueError, match="works on NumPy arrays"):
-        named("compiled", pytest.importorskip("torch").zeros(3, 2))
+    tensor = pytest.importorskip("torch").zeros(3, 2)
+    assert named("auto", tensor)[0] == "vectorized"
+    for name in ("blocked", "compiled"):
+        with pytest.raises(ValueError, match="works on NumPy arrays"):
+            named(name, tensor)

@@ -36,14 +36,14 @@ def test_the_cats_of_the_lesson(cats_folder):
         assert summary["space"] == "gram"
 
 
-@pytest.mark.parametrize("pass_name", ["auto", "vectorized", "loop"])
+@pytest.mark.parametrize("pass_name", ["auto", "vectorized", "blocked", "loop"])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_every_pass_gives_the_same_model(digits, pass_name, dtype):
     trained = train(digits, iterations=5, learning_rate=0.1, pass_name=pass_name, dtype=dtype)
     expected = train(digits, iterations=5, learning_rate=0.1, pass_name="loop", dtype="float64")
     np.testing.assert_allclose(trained.model.w, expected.model.w, rtol=1e-4, atol=1e-6)
     assert trained.model.w.dtype == dtype
-    assert trained.summary["pass"] == ("loop" if pass_name == "loop" else "vectorized")
+    assert trained.summary["pass"] == ("blocked" if pass_name == "auto" else pass_name)
     assert trained.summary["dtype"] == dtype
 
 
@@ -93,7 +93,7 @@ def test_nothing_held_out_means_no_test_accuracy():
             {"solver": "adam"},
             "solver='adam': use gd or auto or sgd or lbfgs or newton or sketch or prox-newton or fista",
         ),
-        ({"pass_name": "fast"}, "pass='fast': use auto or loop or vectorized or compiled"),
+        ({"pass_name": "fast"}, "pass='fast': use auto or loop or vectorized or blocked or compiled"),
         ({"dtype": "float16"}, "dtype='float16': use float32 or float64"),
         ({"init": "ones"}, "init='ones': use zeros or random"),
         ({"iterations": 0}, "iterations=0: at least 1"),

@@ -23,7 +23,7 @@ from importlib.util import find_spec
 from array_api_compat import is_numpy_array
 
 from gpulr.device import Array
-from gpulr.passes import loop, vectorized
+from gpulr.passes import blocked, loop, vectorized
 
 Propagate = Callable[..., tuple[Array, Array, Array, Array]]
 
@@ -40,8 +40,12 @@ def _compiled(
 PASSES: dict[str, Propagate] = {
     "loop": loop.propagate,
     "vectorized": vectorized.propagate,
+    "blocked": blocked.propagate,
     "compiled": _compiled,
 }
+
+# Not for devices; the loop runs wherever arrays have `tolist`.
+HOST_ONLY = ("blocked", "compiled")
 
 # What the compiled pass saves in a fit of some ten passes repays loading numba and its code, most of a second, from so
 # many bytes of X on; and where they are loaded already, the calls. Half precision is slow to convert in NumPy.
@@ -53,19 +57,20 @@ REPAYS_CALLING = 4 << 20
 def named(name: str, X: Array) -> tuple[str, Propagate]:
     """A pass over X by its name, a key of `PASSES`, or by size for "auto", with the name that it has.
 
-    "auto" is "compiled" for NumPy arrays that repay it where numba is installed (the extra `fast`), else "vectorized".
+    "auto" is "vectorized" but for NumPy arrays: for them "compiled" where they are large enough to repay it and numba is
+    installed (the extra `fast`), else "blocked".
 
     Raises:
         ValueError: another name, or one for host memory with an X that is not a NumPy array.
         RuntimeError: numba is not installed.
     """
     if name == "auto":
-        name = "compiled" if _compiled_pays(X) else "vectorized"
+        name = "vectorized" if not is_numpy_array(X) else "compiled" if _compiled_pays(X) else "blocked"
     if name not in PASSES:
         raise ValueError(f"pass={name!r}: use auto or {' or '.join(PASSES)}")
-    if name == "compiled" and not is_numpy_array(X):
+    if name in HOST_ONLY and not is_numpy_array(X):
         raise ValueError(
-            f"pass='compiled' works on NumPy arrays, and X is a {type(X).__name__}: use 'auto' or 'vectorized'"
+            f"pass={name!r} works on NumPy arrays, and X is a {type(X).__name__}: use 'auto' or 'vectorized'"
         )
     if name == "compiled" and find_spec("numba") is None:
         raise RuntimeError("pass='compiled' needs numba: pip install 'gpulr[fast]', or use 'auto' or 'vectorized'")
@@ -73,7 +78,7 @@ def named(name: str, X: Array) -> tuple[str, Propagate]:
 
 
 def _compiled_pays(X: Array) -> bool:
-    if not is_numpy_array(X) or X.nbytes < REPAYS_CALLING:
+    if X.nbytes < REPAYS_CALLING:
         return False
     half = X.dtype.name == "float16"
     repaid = "numba" in sys.modules or X.nbytes >= (REPAYS_LOADING_HALF if half else REPAYS_LOADING)

@@ -125,27 +125,27 @@ def _by_newton(objective: Objective, rows: np.ndarray, pairs: Pairs) -> tuple[Ar
 def _by_gram(objective: Objective, rows: np.ndarray, pairs: Pairs) -> tuple[Array, Metric]:
     """The start of `Sketch` for expensive Hessians: H₀ at equal probabilities, where features depend on each other."""
     m, n = objective.rows.y.shape[0], objective.start.shape[0]
-    first = _sample(objective, rows[: 6 * n])
-    H = first.shared_hessian(0 * first.matmul(objective.start))
-    _count(objective, first)
-    if not _correlated(H, 6 * n):
+    few, first = (_sample(objective, rows[:count]) for count in (n, 6 * n))
+    if not _correlated(few.shared_hessian(0 * few.matmul(objective.start)), n):
+        _count(objective, few)
         return objective.start, IDENTITY
-    metric = _sampled(H)
+    metric = _sampled(first.shared_hessian(0 * first.matmul(objective.start)))
     other = _sample(objective, rows[6 * n : 6 * n + max(4 * n, m // 16)])
     look = _solved(other, other.visit(objective.start), metric, pairs, most=8)
-    _count(objective, other)
+    _count(objective, few, first, other)
     return look.params, metric
 
 
 def _correlated(H: Array, rows: int) -> bool:
     """Whether correlations in a sample of so many rows are larger than those that independent features have by chance.
 
-    These have squares of 1/rows on average; where they are less than twice that, H⁻¹ would be noise more than anything.
+    These have squares of 1/rows on average. If squares are less than 1/(12 n) larger, a sample of 6 n rows would show half
+    as much correlation as chance, and its H⁻¹ would be noise more than anything.
     """
     R, _ = unit_diagonal(H)
     n = R.shape[0]
     (squares,) = floats([array_namespace(R).sum(R**2)])
-    return n > 1 and bool((squares - n) / (n * (n - 1)) > 2 / rows)
+    return n > 1 and bool((squares - n) / (n * (n - 1)) > 1 / rows + 1 / (12 * n))
 
 
 def _solved(part: Objective, point: Point, metric: Metric, pairs: Pairs, most: int) -> Look:

@@ -1,0 +1,446 @@
+"""What `gpulr.passes.compiled` has compiled by numba: loops over lines, and the pointwise maths between them.
+
+A *line* is a run of adjacent elements: a row of C-ordered samples, a column of Fortran-ordered ones (`by_column`). Lines
+know two products, `dots` (one number a line) and `combine` (a weighted sum of lines). Over rows the forward step is
+`dots` and the backward step `combine`; over columns it is the other way round. So each is written once.
+
+The rows come in tiles that stay in a core's own cache between the two steps: X is read from memory once. Its elements are
+converted where they are multiplied, in registers, which takes less time than storing them and loading them again.
+
+numba knows neither float16 nor bfloat16. They arrive as records of one field, whose name says what its 16 bits mean.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import llvmlite.binding
+import llvmlite.ir
+import numba
+import numba.extending
+import numpy as np
+
+from gpulr.device import Array
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_numba: Any = numba  # from its version 0.68 on numba has some types, which have no place for what is compiled
+types = _numba.types
+
+# Sums may be reordered, or no loop could add in vector registers. The pointwise maths may not: `exp` and `log1p` live on
+# the order of their operations. NaN and infinity keep their meaning in both. NumPy's error model, because a test for
+# division by zero is a branch, which no vector has.
+_SUMS = {"error_model": "numpy", "fastmath": {"reassoc", "contract", "nsz", "arcp"}}
+_POINTWISE = {"error_model": "numpy", "fastmath": {"contract"}}
+sums: Callable[[F], F] = _numba.njit(nogil=True, cache=True, **_SUMS)
+pointwise: Callable[[F], F] = _numba.njit(nogil=True, cache=True, **_POINTWISE)
+
+# The gradient is summed in w's dtype over this many rows, then added in float64: float32 loses digits in longer sums.
+ROWS_A_PARTIAL_SUM = 256
+
+# A line is short up to this many bytes, and a longer one is used in pieces of this many elements.
+SHORT_LINE, PIECE = 256, 2048
+
+
+def by_type(function: Callable[..., Any]) -> Callable[[F], F]:
+    """Decorates what chooses an implementation of `function` from the types of its arguments."""
+    decorator: Callable[[F], F] = _numba.extending.overload(function, jit_options=_POINTWISE)
+    return decorator
+
+
+# --- one number ------------------------------------------------------------------------------------------------------
+
+
+def number(x: Any, like: Any) -> Any:
+    """An element of X in the dtype of `like`, float32 or float64."""
+    raise NotImplementedError("only within compiled code")
+
+
+@by_type(number)
+def _number(x: Any, like: Any) -> Any:
+    real = np.float32 if like == types.float32 else np.float64
+    half = half_by_instruction if _has_half_instruction() else half_by_bits
+    if not isinstance(x, types.Record):
+
+        def implementation(x: Any, like: Any) -> Any:
+            return real(x)
+
+    elif "float16" in x.fields:
+
+        def implementation(x: Any, like: Any) -> Any:
+            return real(half(x.float16))
+
+    else:
+
+        def implementation(x: Any, like: Any) -> Any:
+            return real(np.int32(np.int32(x.bfloat16) << 16).view(np.float32))
+
+    return implementation
+
+
+@pointwise
+def half_by_bits(h: Any) -> Any:
+    """float16 → float32 for bits h in int16: sign and digits move to their places, 2¹¹² mends the exponent."""
+    bits = np.int32(np.int32(np.int32(h) << 13) & np.int32(-0x70002000))  # 0x8fffe000, without the copies of the sign
+    value = bits.view(np.float32) * np.float32(2.0**112)
+    if abs(value) >= np.float32(2.0**16):  # the exponent of infinity and NaN, which has to become float32's
+        value = np.int32(bits | np.int32(0x7F800000)).view(np.float32)
+    return value
+
+
+@_numba.extending.intrinsic  # type: ignore[untyped-decorator]
+def half_by_instruction(context: Any, h: Any) -> Any:
+    """float16 → float32 by the processor, up to twice as fast as `half_by_bits`."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.fpext(builder.bitcast(arguments[0], llvmlite.ir.HalfType()), llvmlite.ir.FloatType())
+
+    return types.float32(types.int16), generate
+
+
+def _has_half_instruction() -> bool:
+    """Whether code is compiled for a processor with F16C. For another, LLVM would call a function that is not there."""
+    as_host = _numba.config.CPU_NAME is None and _numba.config.CPU_FEATURES is None
+    return as_host and bool(llvmlite.binding.get_host_cpu_features().get("f16c"))
+
+
+# --- exp and log1p ---------------------------------------------------------------------------------------------------
+# numba would call the C library once a number. These are straight lines that LLVM turns into vector instructions.
+
+
+def exp(t: Any) -> Any:
+    """eᵗ for t ≤ 0, to one unit in the last place; 0 where it underflows, NaN for NaN."""
+    raise NotImplementedError("only within compiled code")
+
+
+def log1p(x: Any) -> Any:
+    """log(1 + x) for x ≥ 0, to two units in the last place, however small x is; NaN for NaN."""
+    raise NotImplementedError("only within compiled code")
+
+
+# The integer of the same size, digits of the mantissa, bias of the exponent; ln 2 in two parts, the first with so few digits
+# that its multiples are exact (Cephes); how many terms of the series of exp and of log1p count.
+_FORMATS: dict[Any, tuple[Any, ...]] = {
+    types.float32: (np.float32, np.int32, 23, 127, 0.693359375, -2.12194440e-4, 8, 7),
+    types.float64: (np.float64, np.int64, 52, 1023, 6.93145751953125e-1, 1.42860682030941723212e-6, 14, 17),
+}
+
+
+@by_type(exp)
+def _exp(t: Any) -> Any:
+    """eᵗ = 2ᵏ·eʳ, k = round(t / ln 2), |r| ≤ ln 2 / 2, eʳ = Σ rⁱ/i!."""
+    real, integer, digits, bias, ln2_high, ln2_low, n_terms, _ = _FORMATS[t]
+    lowest, per_ln2, half = real(-bias * math.log(2)), real(1 / math.log(2)), real(0.5)
+    high, low = real(ln2_high), real(ln2_low)
+    terms = tuple(real(1 / math.factorial(i)) for i in range(n_terms))
+
+    def implementation(t: Any) -> Any:
+        t = lowest if t < lowest else t
+        k = np.int32(t * per_ln2 - half)
+        r = t - real(k) * high - real(k) * low
+        # 2ᵏ by its bits. At the lowest t the exponent field is 0 and so is the power.
+        return polynomial(terms, r) * integer((integer(k) + bias) << digits).view(real)
+
+    return implementation
+
+
+@by_type(log1p)
+def _log1p(x: Any) -> Any:
+    """1 + x = q·(1 + f) with q = 2ᵏ ≤ 1 + x, so that f = x for x < 1; log(1 + f) = 2·artanh(s), s = f / (2 + f) ≤ 1/3."""
+    real, integer, digits, bias, _, _, _, n_terms = _FORMATS[x]
+    one, two, ln2 = real(1), real(2), real(math.log(2))
+    terms = tuple(real(2 / (2 * i + 1)) for i in range(n_terms))
+
+    def implementation(x: Any) -> Any:
+        exponent = integer(real(one + x).view(integer) >> digits)
+        q = integer(exponent << digits).view(real)
+        f = (x - (q - one)) / q
+        s = f / (two + f)
+        return real(np.int32(exponent - bias)) * ln2 + s * polynomial(terms, s * s)
+
+    return implementation
+
+
+def polynomial(terms: tuple[Any, ...], x: Any) -> Any:
+    """Σ termsᵢ·xⁱ by Horner's rule, unrolled: LLVM turns no loop around another loop into vector instructions."""
+    raise NotImplementedError("only within compiled code")
+
+
+@by_type(polynomial)
+def _polynomial(terms: Any, x: Any) -> Any:
+    if len(terms) == 1:
+
+        def implementation(terms: Any, x: Any) -> Any:
+            return terms[0]
+
+    else:
+
+        def implementation(terms: Any, x: Any) -> Any:
+            return terms[0] + x * polynomial(terms[1:], x)
+
+    return implementation
+
+
+# --- lines -----------------------------------------------------------------------------------------------------------
+
+
+@sums
+def dots(A: Array, line: int, count: int, start: int, length: int, v: Array, out: Array) -> None:
+    """out += the dot products of v with `count` lines of A, each from element `start` on.
+
+    Eight short lines at a time, which share the loads of v and the time that the last steps of a sum take. Long ones by
+    themselves, for processors fetch one stream from memory ahead of time better than eight; and in pieces, so that a piece
+    of v stays in the first-level cache.
+    """
+    begin, zero = np.uintp(start), v.dtype.type(0)  # unsigned: numba looks whether other indices count from the end
+    eights = count - count % 8 if length * A.itemsize <= SHORT_LINE else 0
+    for i in range(0, eights, 8):
+        x, o = A[line + i : line + i + 8], out[i : i + 8]
+        x0, x1, x2, x3, x4, x5, x6, x7 = x[0], x[1], x[2], x[3], x[4], x[5], x[6], x[7]
+        o0 = o1 = o2 = o3 = o4 = o5 = o6 = o7 = zero
+        for j in range(np.uintp(length)):
+            o0 += number(x0[begin + j], zero) * v[j]
+            o1 += number(x1[begin + j], zero) * v[j]
+            o2 += number(x2[begin + j], zero) * v[j]
+            o3 += number(x3[begin + j], zero) * v[j]
+            o4 += number(x4[begin + j], zero) * v[j]
+            o5 += number(x5[begin + j], zero) * v[j]
+            o6 += number(x6[begin + j], zero) * v[j]
+            o7 += number(x7[begin + j], zero) * v[j]
+        o[0], o[1], o[2], o[3] = o[0] + o0, o[1] + o1, o[2] + o2, o[3] + o3
+        o[4], o[5], o[6], o[7] = o[4] + o4, o[5] + o5, o[6] + o6, o[7] + o7
+    for first in range(0, length, PIECE):
+        last = min(first + PIECE, length)
+        for i in range(eights, count):
+            x, piece, dot = A[line + i, start + first : start + last], v[first:last], zero
+            for j in range(last - first):
+                dot += number(x[j], zero) * piece[j]
+            out[i] += dot
+
+
+@sums
+def combine(A: Array, line: int, count: int, start: int, length: int, v: Array, out: Array) -> None:
+    """out += Σ vᵢ·lineᵢ over `count` lines of A, each from element `start` on; out is loaded and stored once for four."""
+    begin, size = np.uintp(start), np.uintp(length)
+    fours = count - count % 4
+    for i in range(0, fours, 4):
+        x, s = A[line + i : line + i + 4], v[i : i + 4]
+        x0, x1, x2, x3, s0, s1, s2, s3 = x[0], x[1], x[2], x[3], s[0], s[1], s[2], s[3]
+        for j in range(size):
+            out[j] += (number(x0[begin + j], s0) * s0 + number(x1[begin + j], s1) * s1) + (
+                number(x2[begin + j], s2) * s2 + number(x3[begin + j], s3) * s3
+            )
+    for i in range(fours, count):
+        x0, s0 = A[line + i], v[i]
+        for j in range(size):
+            out[j] += number(x0[begin + j], s0) * s0
+
+
+@sums
+def product(A: Array, by_column: bool, by_dots: bool, row: int, rows: int, V: Array, out: Array) -> None:
+    """One of the two products of rows X[row : row + rows], for each class: each line of V and `out`.
+
+    Forward, by dots where lines are rows: out (k, m) += V Xᵀ for V (k, n), at these rows.
+    Backward, by dots where lines are columns: out (k, n) += V X for V (k, m), of these rows.
+    """
+    forward = by_dots != by_column
+    n = V.shape[1] if forward else out.shape[1]
+    line, count, start, length = (0, n, row, rows) if by_column else (row, rows, 0, n)
+    for c in range(V.shape[0]):
+        v = V[c] if forward else V[c, row:]
+        result = out[c, row:] if forward else out[c]
+        if by_dots:
+            dots(A, line, count, start, length, v, result)
+        else:
+            combine(A, line, count, start, length, v, result)
+
+
+# --- the links, in the notation of gpulr.links -----------------------------------------------------------------------
+
+
+@pointwise
+def two_classes(z: Array, y: Array, cost: Array, dz: Array) -> None:
+    """gpulr.links._two_classes over a tile: z, y -> cost, dz, all (rows,)."""
+    zero, one, two = z.dtype.type(0), z.dtype.type(1), z.dtype.type(2)
+    for i in range(z.size):
+        sign = one - two * y[i]
+        u = sign * z[i]
+        e = exp(-abs(u))
+        cost[i] = (u if u > zero else zero) + log1p(e)
+        dz[i] = sign * (one if u >= zero else e) / (one + e)
+
+
+@pointwise
+def k_classes(z: Array, y: Array, cost: Array, dz: Array, row: int, rows: int) -> None:
+    """gpulr.links._k_classes over the rows from `row` on: z (k, m), y (m,) -> cost (rows,), dz (k, m).
+
+    Class by class, so that the loops over rows become vector instructions. A label that is no class picks no margin.
+    """
+    y, k = y[row : row + rows], z.shape[0]
+    zero, one = z.dtype.type(0), z.dtype.type(1)
+    own, rest = np.empty(rows, z.dtype), np.empty(rows, z.dtype)
+    for i in range(rows):
+        own[i] = rest[i] = cost[i] = zero
+    for c in range(k):
+        label, Z = z.dtype.type(c), z[c, row : row + rows]
+        for i in range(rows):
+            own[i] += Z[i] if y[i] == label else zero
+    for c in range(k):
+        Z, D = z[c, row : row + rows], dz[c, row : row + rows]
+        for i in range(rows):
+            D[i] = Z[i] - own[i]
+            cost[i] = D[i] if D[i] > cost[i] else cost[i]  # M = max D
+    for c in range(k):
+        label, E = z.dtype.type(c), dz[c, row : row + rows]
+        for i in range(rows):
+            e = exp(E[i] - cost[i])
+            E[i] = zero if y[i] == label else e
+            rest[i] += E[i]
+    share = own
+    for i in range(rows):
+        least = exp(-cost[i])
+        share[i] = one / (rest[i] + least)
+        cost[i] += log1p(rest[i] + (least - one))
+    for c in range(k):
+        label, E = z.dtype.type(c), dz[c, row : row + rows]
+        for i in range(rows):
+            E[i] = (-rest[i] if y[i] == label else E[i]) * share[i]
+
+
+# --- whole blocks ----------------------------------------------------------------------------------------------------
+
+
+@sums
+def propagate(
+    A: Array,
+    by_column: bool,
+    y: Array,
+    s: Array,
+    W: Array,
+    b: Array,
+    two: bool,
+    tile: int,
+    z: Array,
+    dW: Array,
+    db: Array,
+) -> float:
+    """gpulr.passes, `tile` rows at a time: the cost, and z (k, m), dW (k, n), db (k,) in place, the last two from 0.
+
+    W (k, n), b (k,), s (m,) or (0,) for none.
+    """
+    (k, m), group = z.shape, max(tile, ROWS_A_PARTIAL_SUM)
+    dz, costs, partial = np.empty(z.shape, z.dtype), np.empty(tile, z.dtype), np.empty(W.shape, z.dtype)
+    cost = 0.0
+    for first in range(0, m, group):
+        last = min(first + group, m)
+        clear(partial)
+        for row in range(first, last, tile):
+            rows = min(tile, last - row)
+            for c in range(k):
+                for i in range(row, row + rows):
+                    z[c, i] = b[c]
+            product(A, by_column, not by_column, row, rows, W, z)
+            if two:
+                two_classes(z[0, row : row + rows], y[row : row + rows], costs, dz[0, row : row + rows])
+            else:
+                k_classes(z, y, costs, dz, row, rows)
+            if s.size:
+                weigh(s[row : row + rows], costs)
+                for c in range(k):
+                    weigh(s[row : row + rows], dz[c, row : row + rows])
+            cost += total(costs[:rows])
+            for c in range(k):
+                db[c] += total(dz[c, row : row + rows])
+            product(A, by_column, by_column, row, rows, dz, partial)
+        add(partial, dW)
+    return cost
+
+
+@sums
+def matmul(A: Array, by_column: bool, W: Array, tile: int, z: Array) -> None:
+    """z += X Wᵀ, transposed: z (k, m), W (k, n)."""
+    m = z.shape[1]
+    for row in range(0, m, tile):
+        product(A, by_column, not by_column, row, min(tile, m - row), W, z)
+
+
+@sums
+def rmatmul(A: Array, by_column: bool, z: Array, tile: int, dW: Array) -> None:
+    """dW += z X: dW (k, n) in float64, z (k, m)."""
+    m, group, partial = z.shape[1], max(tile, ROWS_A_PARTIAL_SUM), np.empty(dW.shape, z.dtype)
+    for first in range(0, m, group):
+        last = min(first + group, m)
+        clear(partial)
+        for row in range(first, last, tile):
+            product(A, by_column, by_column, row, min(tile, last - row), z, partial)
+        add(partial, dW)
+
+
+@sums
+def moments(A: Array, by_column: bool, origin: Array, s: Array, first: Array, second: Array) -> None:
+    """first += Σ s·(x − origin), second += Σ s·(x − origin)² of each column, in float64: origin (n,), s (m,)."""
+    m, n = s.size, origin.size
+    if by_column:
+        for j in range(n):
+            x, center, one, two = A[j, :m], origin[j], 0.0, 0.0
+            for i in range(m):
+                d = number(x[i], center) - center
+                one += s[i] * d
+                two += s[i] * d * d
+            first[j] += one
+            second[j] += two
+    else:
+        for i in range(m):
+            x, weight = A[i, :n], s[i]
+            for j in range(n):
+                d = number(x[j], weight) - origin[j]
+                first[j] += weight * d
+                second[j] += weight * d * d
+
+
+@pointwise
+def convert(A: Array, by_column: bool, length: int, factor: Array, out: Array, run: int) -> None:
+    """out's lines = A's in out's dtype, each row of X times its factor (m,); `run` of `length` elements at a time."""
+    lines = out.shape[0]
+    for start in range(0, length, run):
+        stop = min(start + run, length)
+        for line in range(lines):
+            x, o = A[line, start:stop], out[line, start:stop]
+            if by_column:
+                f = factor[start:stop]
+                for j in range(stop - start):
+                    o[j] = number(x[j], f[j]) * f[j]
+            else:
+                for j in range(stop - start):
+                    o[j] = number(x[j], factor[line]) * factor[line]
+
+
+@sums
+def total(v: Array) -> Any:
+    """Σ v, in v's dtype: of one tile."""
+    result = v.dtype.type(0)
+    for i in range(v.size):
+        result += v[i]
+    return result
+
+
+@sums
+def weigh(s: Array, v: Array) -> None:
+    for i in range(s.size):
+        v[i] *= s[i]
+
+
+@sums
+def clear(table: Array) -> None:
+    for c in range(table.shape[0]):
+        for j in range(table.shape[1]):
+            table[c, j] = 0
+
+
+@sums
+def add(partial: Array, to: Array) -> None:
+    for c in range(to.shape[0]):
+        for j in range(to.shape[1]):
+            to[c, j] += partial[c, j]
