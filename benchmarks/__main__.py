@@ -1,0 +1,20 @@
+"""`python -m benchmarks`: one command a benchmark."""
+
+from __future__ import annotations
+
+import click
+
+from benchmarks.passes import one_pass
+from benchmarks.peers import peers
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+def main() -> None:
+    """Measure gpulr on this machine. Run it in a checkout, on a machine that does nothing else."""
+
+
+main.add_command(peers)
+main.add_command(one_pass)
+
+if __name__ == "__main__":
+    main(prog_name="python -m benchmarks")

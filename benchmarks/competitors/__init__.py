@@ -1,0 +1,40 @@
+"""The competitors by name: one file each. The first is the one the others are compared with.
+
+They import their libraries when they fit, so that the process of one competitor has only its own.
+"""
+
+from __future__ import annotations
+
+from benchmarks.competitors.base import Competitor
+from benchmarks.competitors.glum import Glum
+from benchmarks.competitors.gpulr import Gpulr
+from benchmarks.competitors.gpulr_compiled import GpulrCompiled
+from benchmarks.competitors.intelex import Intelex
+from benchmarks.competitors.skglm import Skglm
+from benchmarks.competitors.sklearn_lbfgs import SklearnLbfgs
+from benchmarks.competitors.sklearn_newton_cg import SklearnNewtonCG
+from benchmarks.competitors.sklearn_newton_cholesky import SklearnNewtonCholesky
+from benchmarks.competitors.sklearn_saga import SklearnSaga
+from benchmarks.competitors.snapml_dual import SnapMLDual
+from benchmarks.competitors.snapml_primal import SnapMLPrimal
+from benchmarks.competitors.torch_lbfgs import TorchLbfgs
+
+__all__ = ["COMPETITORS", "Competitor"]
+
+COMPETITORS: dict[str, Competitor] = {
+    competitor.name: competitor
+    for competitor in (
+        Gpulr(),
+        GpulrCompiled(),
+        SklearnLbfgs(),
+        SklearnNewtonCholesky(),
+        SklearnNewtonCG(),
+        SklearnSaga(),
+        Intelex(),
+        TorchLbfgs(),
+        SnapMLPrimal(),
+        SnapMLDual(),
+        Glum(),
+        Skglm(),
+    )
+}

@@ -1,0 +1,40 @@
+"""gpulr as it comes: it chooses the solver; the pass is NumPy's."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from benchmarks.competitors.base import ITERATIONS, Competitor, Solution, decades
+from benchmarks.problem import Problem
+
+
+class Gpulr(Competitor):
+    """Its objective is ours.
+
+    Attributes:
+        options: further arguments of the constructor.
+    """
+
+    name = "gpulr"
+    module = distribution = "gpulr"
+    tolerances = decades(2, -12)
+    options: ClassVar[dict[str, Any]] = {"one_pass": "blocked"}
+
+    def unsupported(self, problem: Problem) -> str | None:
+        # A factor of the features changes the two parts of the penalty differently, see `fit`.
+        return "no l1 part with scaled features" if problem.l1_ratio > 0 and problem.scale != 1 else None
+
+    def fit(self, problem: Problem, tol: float) -> Solution:
+        from gpulr import LogisticRegression
+
+        # Bytes are taken as they are: with v = scale·w for stored values, ‖w‖² is ‖v‖²/scale².
+        model = LogisticRegression(
+            C=problem.C * problem.scale**2,
+            l1_ratio=problem.l1_ratio,
+            tol=tol,
+            fit_intercept=problem.intercept,
+            max_iter=ITERATIONS,
+            dtype=problem.dtype,
+            **self.options,
+        ).fit(problem.X, problem.y)
+        return model.coef_ / problem.scale, model.intercept_

@@ -1,0 +1,126 @@
+"""`python -m benchmarks peers`: gpulr against other libraries."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+import pooch
+from rich.markup import escape
+
+from benchmarks import machine, options, problems, reference, table
+from benchmarks.competitors import COMPETITORS, Competitor
+from benchmarks.problem import Dtype, Problem
+from benchmarks.race import Rules, race
+
+
+class Strength(click.ParamType[Any]):
+    """A number > 0 or "1/m"."""
+
+    name = "NUMBER|1/m"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float | str:
+        if value == "1/m":
+            return "1/m"
+        try:
+            number = float(value)
+        except ValueError:
+            number = 0.0
+        if not 0 < number < float("inf"):
+            self.fail(f"{value!r} is neither a number > 0 nor '1/m'", param, ctx)
+        return number
+
+
+@click.command()
+@click.option(
+    "--problem",
+    "problem_names",
+    type=click.Choice(list(problems.PROBLEMS)),
+    multiple=True,
+    help="Repeat for several.  [default: all]",
+)
+@click.option(
+    "--competitor",
+    "competitor_names",
+    type=click.Choice(list(COMPETITORS)),
+    multiple=True,
+    help="Repeat for several.  [default: all that are likely to be fast]",
+)
+@click.option("--all", "everyone", is_flag=True, help="The other competitors, too.")
+@click.option(
+    "--scale",
+    type=click.FloatRange(0, 1, min_open=True),
+    default=1.0,
+    show_default=True,
+    help="Share of the entries of the synthetic data.",
+)
+@click.option("--C", "strength", type=Strength(), default=1.0, show_default=True, help="1/m for that of m samples.")
+@click.option("--dtype", type=click.Choice(["float32", "float64"]), default="float32", show_default=True)
+@click.option("--intercept/--no-intercept", default=None, help="[default: as each problem has it]")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the synthetic data.")
+@click.option(
+    "--gap",
+    "gaps",
+    type=click.FloatRange(1e-11, 0.1),
+    multiple=True,
+    default=Rules.gaps,
+    show_default=True,
+    help="Repeat for several.",
+)
+@click.option(
+    "--limit",
+    type=click.FloatRange(0, min_open=True),
+    default=Rules.limit,
+    show_default=True,
+    help="Seconds for a fit.",
+)
+@click.option(
+    "--cache",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=None,
+    help="Folder of the reference solutions.  [default: in the user's cache]",
+)
+@options.repeats
+@options.threads
+@options.as_json
+def peers(
+    problem_names: tuple[str, ...], competitor_names: tuple[str, ...], everyone: bool, scale: float, strength: float | str,
+    dtype: Dtype, intercept: bool | None, seed: int, gaps: tuple[float, ...], limit: float, cache: Path | None, repeats: int,
+    threads: int, json_file: Path | None,
+) -> None:  # fmt: skip
+    """Time to a relative gap of the objective, for gpulr and for other libraries.
+
+    All minimize the same objective on the same data with the same number of threads; a judge that belongs to none of them
+    decides which gap a solution has.
+    """
+    cache = cache or Path(pooch.os_cache("gpulr")) / "benchmarks"
+    rules = Rules(tuple(sorted(gaps, reverse=True)), repeats, limit, threads)
+    settings = {"scale": scale, "C": strength, "dtype": dtype, "intercept": intercept, "seed": seed}
+    record: dict[str, Any] = {"benchmark": "peers", "machine": machine.describe(threads), "settings": settings}
+    record |= {"rules": vars(rules), "races": [], "unavailable": {}}
+    out = options.output()
+    out.print(machine.summary(record["machine"]))
+    for name in problem_names or problems.PROBLEMS:
+        with options.progress() as say:
+            say(f"{name}: making the data")
+            try:
+                problem = problems.make(name, seed=seed, size=scale, C=strength, dtype=dtype, intercept=intercept)
+            except problems.UnavailableError as reason:
+                record["unavailable"][name] = str(reason)
+                out.print(f"\n{name} is not available: {escape(str(reason))}")
+                continue
+            say(f"{name}: finding the minimum")
+            found = reference.find(problem, cache)
+            result = race(problem, found, _chosen(competitor_names, everyone, problem), rules, say)
+        record["races"].append(result)
+        table.show(result, out)
+        options.write(record, json_file)  # now: what is measured is not lost when the next problem is stopped
+    out.print(table.LEGEND)
+
+
+def _chosen(names: tuple[str, ...], everyone: bool, problem: Problem) -> list[Competitor]:
+    """Those asked for by name, or else by default, in the order of `COMPETITORS`."""
+    if names:
+        return [competitor for name, competitor in COMPETITORS.items() if name in names]
+    return [competitor for competitor in COMPETITORS.values() if everyone or competitor.by_default(problem)]

@@ -1,0 +1,37 @@
+"""What the synthetic problems have in common: their size, the true weights, and labels drawn from the model."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.special import expit
+
+from benchmarks.problem import Dtype
+
+SIGNAL = 2.0
+"""Standard deviation of the true margins: at 2, a perfect model is right for 4 of 5 samples."""
+
+
+def shape(rows: int, columns: int, size: float) -> tuple[int, int]:
+    """The shape (m, n) with `size` times as many entries and about the same proportions."""
+    return max(20, round(rows * size**0.5)), max(2, round(columns * size**0.5))
+
+
+def weights(rng: np.random.Generator, *shape: int) -> np.ndarray:
+    """True weights (n,) or (n, k), float64, for which rows of n standard normal numbers have margins N(0, SIGNAL²)."""
+    return rng.standard_normal(shape) * SIGNAL / np.sqrt(shape[0])
+
+
+def labels(rng: np.random.Generator, Z: np.ndarray) -> np.ndarray:
+    """Labels (m,) int64 drawn from the model with margins Z, (m,) of two classes or (m, k).
+
+    Classes that are not drawn at all, which happens where there are few rows, are left out and the others renumbered.
+    """
+    # The greatest of margins with Gumbel noise is each class as often as softmax says (Gumbel, 1954).
+    drawn = rng.random(len(Z)) < expit(Z) if Z.ndim == 1 else np.argmax(Z + rng.gumbel(size=Z.shape), axis=1)
+    return np.unique(drawn, return_inverse=True)[1].astype(np.int64)
+
+
+def normal(rng: np.random.Generator, m: int, n: int, dtype: Dtype) -> tuple[np.ndarray, np.ndarray]:
+    """X (m, n) of standard normal numbers in `dtype`, and y (m,) of two classes."""
+    X = rng.standard_normal((m, n), dtype=dtype)
+    return X, labels(rng, X @ weights(rng, n).astype(dtype))

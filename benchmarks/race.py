@@ -1,0 +1,234 @@
+"""The method: find each competitor's tolerance for each gap, then time all of them in interleaved rounds."""
+
+from __future__ import annotations
+
+import math
+import statistics
+import tempfile
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.competitors import Competitor
+from benchmarks.evaluate import objective
+from benchmarks.messages import Ready
+from benchmarks.problem import Problem, save
+from benchmarks.reference import ACCEPTED, Reference
+from benchmarks.remote import CompetitorError, Remote
+
+
+@dataclass(frozen=True)
+class Rules:
+    """How a race is run.
+
+    Attributes:
+        gaps: the relative gaps (F − F*)/F* that are to be reached, falling.
+        repeats: rounds, at least 1.
+        limit: seconds that a fit may take.
+        threads: of every competitor.
+    """
+
+    gaps: tuple[float, ...] = (1e-3, 1e-6, 1e-9)
+    repeats: int = 5
+    limit: float = 60.0
+    threads: int = 1
+
+
+class Judge:
+    """Gaps to the lowest objective ever seen, which is the reference's unless a solution proves it wrong."""
+
+    def __init__(self, problem: Problem, reference: Reference) -> None:
+        self.lowest = reference.value
+        self._problem, self._reference = problem, reference
+
+    def value(self, coef: np.ndarray, intercept: np.ndarray) -> float:
+        """F of a solution.
+
+        Raises:
+            CompetitorError: it is none: of another shape, or not finite.
+        """
+        try:
+            value = objective(self._problem, coef, intercept)
+        except ValueError as error:
+            raise CompetitorError(f"its answer is no solution: {error}") from error
+        self.lowest = min(self.lowest, value)
+        return value
+
+    def gap(self, value: float) -> float:
+        """The relative gap, ≥ 0, of an F from `value`."""
+        return (value - self.lowest) / self.lowest
+
+    def complaint(self) -> str | None:
+        """What is wrong with the reference, if a solution is below it by more than rounding."""
+        beaten = self.gap(self._reference.value)
+        return f"a solution is below the reference by {beaten:.1e} of it" if beaten > ACCEPTED else None
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A fit in search of the right tolerance: its seconds are not a result, its F is."""
+
+    tol: float
+    seconds: float
+    value: float
+    gap: float
+    extra_bytes: int | None
+    warnings: tuple[str, ...]
+
+
+@dataclass
+class Result:
+    """A competitor and a gap.
+
+    Attributes:
+        gap: what was to be reached.
+        tol: the coarsest tolerance tried that reached it.
+        seconds: of each round.
+        reached: the gap of each round's solution. Threads make some competitors vary a little.
+        extra_bytes: peak memory above the data, of all rounds.
+        why_not: why there is no time; None if there is.
+    """
+
+    gap: float
+    tol: float | None = None
+    seconds: list[float] = field(default_factory=list)
+    reached: list[float] = field(default_factory=list)
+    extra_bytes: int | None = None
+    why_not: str | None = None
+
+    def record(self) -> dict[str, Any]:
+        """JSON values: the attributes, and of the seconds median, least and greatest; None if there is no time."""
+        timed = self.why_not is None
+        spread = (min(self.seconds), statistics.median(self.seconds), max(self.seconds)) if timed else (None,) * 3
+        return asdict(self) | dict(zip(("least", "median", "greatest"), spread, strict=True))
+
+
+@dataclass
+class Entry:
+    """A competitor in a race; `results` has one for each gap."""
+
+    competitor: str
+    results: list[Result]
+    ready: Ready | None = None
+    trials: list[Trial] = field(default_factory=list)
+
+    def record(self) -> dict[str, Any]:
+        """JSON values."""
+        return asdict(self) | {"results": [result.record() for result in self.results]}
+
+
+def race(
+    problem: Problem,
+    reference: Reference,
+    competitors: Sequence[Competitor],
+    rules: Rules,
+    progress: Callable[[str], object] = lambda _: None,
+) -> dict[str, Any]:
+    """Race on one problem.
+
+    Returns:
+        JSON values: problem, reference (value, bound, method, lowest_seen, complaint) and entries, one for each competitor
+        in their order, those that cannot take part included.
+    """
+    judge = Judge(problem, reference)
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="benchmarks-")))
+        save(problem, folder)
+        entries, running = [], []
+        for competitor in competitors:
+            why_not = competitor.missing() or competitor.unsupported(problem)
+            entry = Entry(competitor.name, [Result(gap, why_not=why_not) for gap in rules.gaps])
+            entries.append(entry)
+            if why_not is None:
+                remote = stack.enter_context(Remote(competitor, folder, rules.threads))
+                progress(f"{problem.name}: looking for the tolerances of {competitor.name}")
+                _calibrate(entry, remote, competitor.tolerances, judge, rules)
+                running.append((entry, remote))
+        _rounds(problem.name, running, judge, rules, progress)
+    found = {"value": reference.value, "bound": reference.bound, "method": reference.method}
+    return {
+        "problem": problem.describe(),
+        "reference": {**found, "lowest_seen": judge.lowest, "complaint": judge.complaint()},
+        "entries": [entry.record() for entry in entries],
+    }
+
+
+def _calibrate(entry: Entry, remote: Remote, tolerances: Sequence[float], judge: Judge, rules: Rules) -> None:
+    """Fill in the trials, and the tolerance of each result or why there is none."""
+
+    def failure(tol: float) -> str | None:
+        """Try a tolerance; why there is no trial of it."""
+        try:
+            fit = remote.fit(tol, rules.limit)
+            value = judge.value(fit.coef, fit.intercept)
+        except CompetitorError as error:
+            return f"{error}, at tolerance {tol:.0e}"
+        entry.trials.append(Trial(tol, fit.seconds, value, judge.gap(value), fit.extra_bytes, fit.warnings))
+        return None
+
+    why_not = None
+    for tol in tolerances:
+        why_not = failure(tol)
+        if why_not or entry.trials[-1].gap <= rules.gaps[-1]:
+            break
+    for gap in rules.gaps:
+        found = _coarsest(entry.trials, gap)
+        if found is None:
+            continue
+        missed = [tol for tol in tolerances if tol > found]
+        if missed:  # A decade is a coarse step for methods that converge slowly: try half of the last one, too.
+            failure(math.sqrt(found * missed[-1]))
+    reached = _coarsest(entry.trials, rules.gaps[0])
+    if reached and not remote.running:  # it had to be ended: warm up again
+        failure(reached)
+    entry.ready = remote.ready
+    best = min((trial.gap for trial in entry.trials), default=math.inf)
+    for result in entry.results:
+        result.tol = _coarsest(entry.trials, result.gap)
+        if result.tol is None:
+            result.why_not = why_not or f"comes to {best:.1e} at its tightest tolerance"
+
+
+def _coarsest(trials: Sequence[Trial], gap: float) -> float | None:
+    return max((trial.tol for trial in trials if trial.gap <= gap), default=None)
+
+
+def _rounds(
+    name: str, running: list[tuple[Entry, Remote]], judge: Judge, rules: Rules, progress: Callable[[str], object]
+) -> None:
+    """Fill in the seconds of the results that have a tolerance.
+
+    No competitor fits twice in a row, which would find its data in the cache, and each round begins with another.
+    """
+    jobs = [
+        (entry.results[i], tol, remote)
+        for i in range(len(rules.gaps))
+        for entry, remote in running
+        if (tol := entry.results[i].tol) is not None
+    ]
+    solutions = []
+    for number in range(rules.repeats):
+        progress(f"{name}: round {number + 1} of {rules.repeats}")
+        start = number % max(1, len(jobs))
+        for result, tol, remote in jobs[start:] + jobs[:start]:
+            if result.why_not is not None:
+                continue
+            try:
+                fit = remote.fit(tol, rules.limit)
+            except CompetitorError as error:
+                result.why_not = f"round {number + 1}: {error}"
+                continue
+            result.seconds.append(fit.seconds)
+            solutions.append((result, fit))
+    for result, fit in solutions:  # only now: the judge's work would disturb the fits
+        try:
+            result.reached.append(judge.gap(judge.value(fit.coef, fit.intercept)))
+        except CompetitorError as error:
+            result.why_not = str(error)
+        result.extra_bytes = max(
+            (size for size in (result.extra_bytes, fit.extra_bytes) if size is not None), default=None
+        )

@@ -1,0 +1,121 @@
+"""The race's side of a worker: start it, let it fit, and end it when it takes too long."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import subprocess
+import sys
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from benchmarks.competitors import Competitor
+from benchmarks.messages import Failed, Fit, Ready
+
+START_SECONDS = 300
+"""For imports, compilation, reading the data and a small fit, which no limit of a fit is meant for."""
+
+
+class CompetitorError(Exception):
+    """There is no solution; the message is for the table."""
+
+
+def environment(threads: int) -> dict[str, str]:
+    """The variables of a worker: as many threads for all, and none of them waits by spinning.
+
+    A worker that spins after its fit would take a core from the next one.
+    """
+    names = ("OMP", "OPENBLAS", "MKL", "BLIS", "NUMBA", "NUMEXPR")
+    counts = {f"{name}_NUM_THREADS": str(threads) for name in names} | {"VECLIB_MAXIMUM_THREADS": str(threads)}
+    passive = {"OMP_WAIT_POLICY": "PASSIVE", "KMP_BLOCKTIME": "0"}
+    # What can be imported here can be imported there, a competitor defined in a script included.
+    path = {"PYTHONPATH": os.pathsep.join(entry or os.getcwd() for entry in sys.path)}
+    return {**os.environ, **counts, **passive, **path}
+
+
+class Remote:
+    """A competitor in a process of its own, which starts at the first fit and again after one that had to be ended.
+
+    Attributes:
+        ready: what the worker said when it was ready; None before.
+    """
+
+    def __init__(self, competitor: Competitor, folder: Path, threads: int) -> None:
+        """folder: of the saved problem; the worker's log goes there, too."""
+        self.ready: Ready | None = None
+        self._competitor, self._folder, self._threads = competitor, folder, threads
+        self._log = folder / f"{competitor.name}.log"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Remote:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._end()
+
+    @property
+    def running(self) -> bool:
+        return self._process is not None
+
+    def fit(self, tol: float, limit: float) -> Fit:
+        """A fit to this tolerance in at most `limit` seconds.
+
+        Raises:
+            CompetitorError: an exception, a crash, or the limit.
+        """
+        if not self.running:
+            self._start()
+        fit: Fit = self._ask(tol, limit, f"over {limit:g} s")
+        return fit
+
+    def _start(self) -> None:
+        self._connection, theirs = multiprocessing.Pipe()
+        with theirs, self._log.open("ab") as log:
+            command = [sys.executable, "-m", "benchmarks.worker", str(theirs.fileno())]
+            self._process = subprocess.Popen(
+                command,
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env=environment(self._threads),
+            )
+        try:
+            self.ready = self._ask(
+                (self._competitor, self._folder), START_SECONDS, f"not ready after {START_SECONDS} s"
+            )
+        except CompetitorError:
+            self._end()  # a worker that is not ready does not go on
+            raise
+
+    def _ask(self, request: object, limit: float, too_long: str) -> Any:
+        """What the worker answers to a request."""
+        try:
+            self._connection.send(request)
+            if not self._connection.poll(limit):
+                self._end()
+                raise CompetitorError(too_long)
+            answer = self._connection.recv()
+        except (EOFError, BrokenPipeError, ConnectionResetError) as error:
+            raise CompetitorError(f"its process ended with {self._last_words()}") from error
+        if isinstance(answer, Failed):
+            raise CompetitorError(answer.reason)
+        return answer
+
+    def _last_words(self) -> str:
+        """Exit status and last line of a worker that ended by itself."""
+        assert self._process is not None
+        status = self._process.wait()
+        self._end()
+        lines = [line for line in self._log.read_text(errors="replace").splitlines() if line.strip()]
+        return f"exit status {status}: {lines[-1] if lines else 'it wrote nothing'}"
+
+    def _end(self) -> None:
+        if self._process is not None:
+            self._connection.close()
+            self._process.kill()
+            self._process.wait()
+            self._process = None

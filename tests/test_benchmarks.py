@@ -1,0 +1,359 @@
+"""The benchmarks: that the judge is right, that everyone is timed at the same goal, and that nobody is dropped."""
+
+from __future__ import annotations
+
+import importlib
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import log_loss
+from threadpoolctl import threadpool_limits
+
+from benchmarks import evaluate, problems, race, reference
+from benchmarks.__main__ import main
+from benchmarks.competitors import COMPETITORS
+from benchmarks.evaluate import objective
+from benchmarks.messages import Fit
+from benchmarks.problem import load, save
+from benchmarks.race import Rules
+from benchmarks.remote import CompetitorError, Remote
+
+SMALL = 0.0003
+SYNTHETIC = ["tall", "square", "wide", "images", "multinomial", "sparse", "elastic_net"]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _one_thread():
+    """The problems are too small for more, and on a busy machine BLAS threads wait long for one another."""
+    with threadpool_limits(1):
+        yield
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture
+def tall():
+    return problems.make("tall", size=SMALL)
+
+
+def some_solution(problem, seed=0):
+    rng = np.random.default_rng(seed)
+    n = problem.X.shape[1]
+    coef = rng.standard_normal((problem.outputs, n)) / np.sqrt(n)
+    return coef, rng.standard_normal(problem.outputs) * problem.intercept
+
+
+# Problems.
+
+
+@pytest.mark.parametrize("name", [*SYNTHETIC, "digits", "breast_cancer"])
+def test_a_problem_is_as_described_and_the_same_again(name, tmp_path):
+    problem = problems.make(name, size=SMALL, seed=3)
+    assert problem.X.shape[0] == len(problem.y)
+    assert problem.X.dtype == (np.uint8 if name == "images" else np.float32)
+    assert set(problem.y) == set(range(problem.classes))
+    save(problem, tmp_path)
+    for other in (problems.make(name, size=SMALL, seed=3), load(tmp_path)):
+        assert other.describe() == problem.describe()
+        np.testing.assert_array_equal(other.y, problem.y)
+        assert (other.X != problem.X).sum() == 0
+    small = problem.small()
+    assert small.classes == problem.classes
+    json.dumps(small.describe())
+
+
+def test_size_keeps_the_shape_in_proportion():
+    assert problems.make("tall", size=0.01).X.shape == (100_000, 10)
+    assert problems.make("wide", size=0.01).X.shape == (200, 2_000)
+
+
+def test_the_strength_of_the_penalty():
+    assert problems.make("breast_cancer", C="1/m").C == 1 / 569
+    assert problems.make("breast_cancer", C=3).C == 3
+
+
+def test_data_that_are_not_at_hand_say_what_to_do(monkeypatch):
+    monkeypatch.delenv("GPULR_DATA", raising=False)
+    with pytest.raises(problems.UnavailableError, match="GPULR_DATA"):
+        problems.make("cats")
+
+
+# The judge.
+
+
+@pytest.mark.parametrize("name", [*SYNTHETIC, "digits"])
+@pytest.mark.parametrize("intercept", [False, True])
+def test_the_objective_is_that_of_scikit_learn(name, intercept, monkeypatch):
+    monkeypatch.setattr(evaluate, "BLOCK", 1000)  # many blocks
+    problem = replace(problems.make(name, size=SMALL, C=0.3), intercept=intercept)
+    coef, intercepts = some_solution(problem)
+    Z = problem.features("float64") @ coef.T + intercepts
+    Z = np.hstack([0 * Z, Z]) if problem.outputs == 1 else Z
+    P = np.exp(Z - Z.max(axis=1, keepdims=True))
+    loss = log_loss(problem.y, P / P.sum(axis=1, keepdims=True), normalize=False, labels=np.arange(problem.classes))
+    r = problem.l1_ratio
+    penalty = (1 - r) / 2 * np.sum(coef**2) + r * np.abs(coef).sum()
+    assert objective(problem, coef, intercepts) == pytest.approx(0.3 * loss + penalty, rel=1e-12)
+
+
+def test_the_objective_is_finite_where_probabilities_round_to_0(tall):
+    n = tall.X.shape[1]
+    assert 1e6 < objective(tall, np.full((1, n), 1e6), np.zeros(1)) < 1e15
+
+
+@pytest.mark.parametrize(
+    ("coef", "intercept", "message"),
+    [
+        (np.zeros(1), np.zeros(1), r"\(1, "),
+        (np.full((1, 2), np.nan), np.zeros(1), "not finite"),
+        (np.zeros((1, 2)), np.ones(1), "no intercept"),
+    ],
+)
+def test_what_is_no_solution_is_refused(tall, coef, intercept, message):
+    with pytest.raises(ValueError, match=message):
+        objective(tall, coef, intercept)
+
+
+@pytest.mark.parametrize("name", [*SYNTHETIC, "digits", "breast_cancer"])
+@pytest.mark.parametrize("intercept", [False, True])
+def test_the_reference_is_the_minimum(name, intercept, cache):
+    problem = problems.make(name, size=SMALL, intercept=intercept)
+    found = reference.find(problem, cache)
+    assert found.value == objective(problem, found.coef, found.intercept)
+    assert 0 <= found.bound <= 1e-14
+    # Along a few directions F rises to both sides, by the same amount as far as its third derivative lets it.
+    for seed in range(3):
+        coef, intercepts = some_solution(problem, seed)
+        t = 1e-4 / np.linalg.norm(coef)
+        up, down = (objective(problem, found.coef + h * coef, found.intercept + h * intercepts) for h in (t, -t))
+        assert min(up, down) >= found.value * (1 - 1e-14)
+        if not problem.l1_ratio:
+            assert abs(up - down) <= 1e-2 * (up + down - 2 * found.value) + 1e-13 * found.value
+
+
+@pytest.mark.parametrize("name", ["tall", "square", "wide", "images", "multinomial", "breast_cancer"])
+def test_the_reference_is_that_of_scikit_learn(name, cache):
+    problem = problems.make(name, size=SMALL)
+    model = LogisticRegression(C=problem.C, solver="newton-cholesky", tol=1e-12, fit_intercept=problem.intercept)
+    model.fit(problem.features("float64"), problem.y)
+    found = reference.find(problem, cache)
+    assert objective(problem, model.coef_, model.intercept_) == pytest.approx(found.value, rel=1e-13)
+    np.testing.assert_allclose(found.coef, model.coef_, atol=1e-6)
+
+
+def test_the_reference_of_an_elastic_net_has_zeros(cache):
+    problem = replace(problems.make("elastic_net", size=0.01), C=0.01)
+    coef = reference.find(problem, cache).coef
+    assert 0 < np.count_nonzero(coef) < coef.size
+
+
+def test_a_reference_is_found_once(tall, cache, monkeypatch):
+    first = reference.find(tall, cache)
+    monkeypatch.setattr(reference.ridge, "solve", lambda problem: pytest.fail("computed again"))
+    assert reference.find(tall, cache).value == first.value
+    with pytest.raises(pytest.fail.Exception, match="computed again"):
+        reference.find(replace(tall, C=2.0), cache)
+
+
+def test_a_reference_that_is_not_certain_is_refused(tall, tmp_path, monkeypatch):
+    monkeypatch.setattr(reference.ridge, "solve", lambda problem: (*some_solution(problem), 1.0, "a guess"))
+    with pytest.raises(RuntimeError, match="only certain to"):
+        reference.find(tall, tmp_path)
+
+
+def test_a_solution_below_the_reference_is_complained_of(tall, cache):
+    found = reference.find(tall, cache)
+    judge = race.Judge(tall, replace(found, value=found.value * 1.001))
+    assert judge.complaint() is None
+    assert judge.gap(judge.value(found.coef, found.intercept)) == 0
+    assert "below the reference by 1.0e-03" in judge.complaint()
+
+
+# Competitors in their workers.
+
+
+@pytest.mark.parametrize("name", COMPETITORS)
+def test_a_competitor_reaches_a_gap(name, cache, tmp_path):
+    competitor = COMPETITORS[name]
+    if competitor.missing():
+        pytest.skip(competitor.missing())
+    problem = problems.make("tall", size=0.0001)
+    save(problem, tmp_path)
+    with Remote(competitor, tmp_path, threads=1) as remote:
+        fit = remote.fit(1e-5, limit=60)
+        assert remote.ready.version
+        assert all(pool["num_threads"] == 1 for pool in remote.ready.thread_pools)
+    judge = race.Judge(problem, reference.find(problem, cache))
+    assert judge.gap(judge.value(fit.coef, fit.intercept)) <= 1e-3
+    assert fit.seconds > 0
+    assert fit.extra_bytes is None or 0 <= fit.extra_bytes < 1 << 30
+
+
+FAILING = """
+import os, time
+import numpy as np
+from benchmarks.competitors.base import Competitor
+
+class Raises(Competitor):
+    name, module, distribution = "raises", "numpy", "numpy"
+
+    def fit(self, problem, tol):
+        if tol < 1e-3:
+            raise ArithmeticError("too fine for me")
+        return np.zeros((1, problem.X.shape[1])), np.zeros(1)
+
+class Crashes(Raises):
+    name = "crashes"
+
+    def fit(self, problem, tol):
+        print("no way out", flush=True)
+        os._exit(3)
+
+class Hangs(Raises):
+    name = "hangs"
+
+    def fit(self, problem, tol):
+        if tol < 1e-3:
+            time.sleep(100)
+        return super().fit(problem, tol)
+
+class Missing(Raises):
+    name, module = "missing", "no_such_library"
+
+class GivesNan(Raises):
+    name = "gives nan"
+
+    def fit(self, problem, tol):
+        return np.full((1, problem.X.shape[1]), np.nan), np.zeros(1)
+"""
+
+
+def test_who_fails_is_shown_with_the_reason(tall, cache, tmp_path, monkeypatch):
+    # A module of their own, which their workers import: this one takes seconds.
+    (tmp_path / "failing_competitors.py").write_text(FAILING)
+    monkeypatch.syspath_prepend(tmp_path)
+    failing = importlib.import_module("failing_competitors")
+    competitors = [failing.Raises(), failing.Crashes(), failing.Hangs(), failing.Missing(), failing.GivesNan()]
+    rules = Rules(gaps=(1.0, 1e-6), repeats=1, limit=2)
+    record = race.race(tall, reference.find(tall, cache), competitors, rules)
+    json.dumps(record, allow_nan=False)
+    results = {entry["competitor"]: entry["results"] for entry in record["entries"]}
+    # At zero weights the gap is less than 1: the one gap that is reached is timed, in a new process where it was ended.
+    for name in ("raises", "hangs"):
+        assert results[name][0]["why_not"] is None
+        assert len(results[name][0]["seconds"]) == 1
+    reasons = {name: result[1]["why_not"] for name, result in results.items()}
+    assert reasons["raises"] == "ArithmeticError: too fine for me, at tolerance 1e-04"
+    assert reasons["hangs"] == "over 2 s, at tolerance 1e-04"
+    assert "exit status 3: no way out" in reasons["crashes"]
+    assert "pip install numpy" in reasons["missing"]
+    assert "not finite" in reasons["gives nan"]
+
+
+class InProcess:
+    """A stand-in for `Remote`, of a competitor whose gap is its tolerance and whose seconds are 1/gap."""
+
+    def __init__(self, competitor, folder, threads):
+        self.ready, self.running, self.tols = None, True, []
+        InProcess.last = self
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        pass
+
+    def fit(self, tol, limit):
+        self.tols.append(tol)
+        if tol < 1e-7:
+            self.running = False
+            raise CompetitorError("over 1 s")
+        self.running = True
+        return Fit(1 / tol, np.array([[tol]]), np.zeros(1), None, ())
+
+
+def test_the_coarsest_tolerance_that_reaches_a_gap_is_timed(tall, monkeypatch):
+    monkeypatch.setattr(race, "Remote", InProcess)
+    monkeypatch.setattr(race, "objective", lambda problem, coef, intercept: 1 + coef[0, 0])
+    found = reference.Reference(1.0, 0.0, "", np.zeros((1, 1)), np.zeros(1))
+    record = race.race(tall, found, [COMPETITORS["sklearn-lbfgs"]], Rules(gaps=(2e-3, 4e-5, 1e-9), repeats=3))
+    (entry,) = record["entries"]
+    coarse, fine, out_of_reach = entry["results"]
+    assert coarse["tol"] == 1e-3
+    assert fine["tol"] == pytest.approx(10**-4.5)  # half a decade before the first that reached it
+    assert coarse["seconds"] == [pytest.approx(1e3)] * 3
+    assert coarse["reached"] == [pytest.approx(1e-3)] * 3
+    assert coarse["median"] == pytest.approx(1e3)
+    assert out_of_reach["why_not"] == "over 1 s, at tolerance 1e-08"
+    assert out_of_reach["median"] is None
+    # Each round begins with another.
+    assert InProcess.last.tols[-6:] == [
+        coarse["tol"],
+        fine["tol"],
+        fine["tol"],
+        coarse["tol"],
+        coarse["tol"],
+        fine["tol"],
+    ]
+
+
+# The commands.
+
+
+def run(*arguments):
+    result = CliRunner().invoke(main, arguments)
+    assert result.exit_code == 0, result.output
+    return result.stdout
+
+
+@pytest.mark.parametrize("command", ["peers", "pass"])
+def test_the_help(command):
+    assert "--threads" in run(command, "--help")
+
+
+@pytest.mark.parametrize("strength", ["0", "-1", "inf", "nan", "1/n"])
+def test_a_strength_that_is_none_is_refused(strength):
+    result = CliRunner().invoke(main, ["peers", "--C", strength])
+    assert result.exit_code == 2
+    assert "neither a number > 0 nor '1/m'" in result.output
+
+
+def test_peers_end_to_end(tmp_path, monkeypatch):
+    monkeypatch.delenv("GPULR_DATA", raising=False)
+    names = ["gpulr", "snapml-primal"]
+    output = run(
+        "peers", "--problem", "breast_cancer", "--problem", "cats", "--competitor", names[0], "--competitor", names[1],
+        "--C", "1/m", "--dtype", "float64", "--repeats", "2", "--threads", "1",
+        "--cache", str(tmp_path), "--json", str(tmp_path / "r.json"),
+    )  # fmt: skip
+    assert "breast_cancer: 569 × 30, float64" in output
+    assert "cats is not available: set the environment variable GPULR_DATA" in output
+    record = json.loads((tmp_path / "r.json").read_text())
+    assert record["machine"]["read_bandwidth"] > 1e8
+    (the_race,) = record["races"]
+    assert [entry["competitor"] for entry in the_race["entries"]] == names
+    for result in the_race["entries"][0]["results"]:
+        assert result["least"] <= result["median"] <= result["greatest"]
+        assert len(result["seconds"]) == 2
+        assert max(result["reached"]) <= result["gap"]
+    assert "snapml-primal: " in output  # it is not installed, or else refuses the intercept
+
+
+def test_pass_end_to_end(tmp_path):
+    tiny = ["--scale", "0.001", "--repeats", "2", "--threads", "1", "--shape", "1e6x100", "--dtype", "uint8"]
+    output = run("pass", *tiny, "--json", str(tmp_path / "r.json"))
+    assert "1,000 × 100 uint8" in output
+    record = json.loads((tmp_path / "r.json").read_text())
+    timings = {timing["one_pass"]: timing for timing in record["timings"]}
+    loop, vectorized = timings["loop"], timings["vectorized"]
+    assert not loop["extrapolated"]
+    assert len(vectorized["seconds"]) == 2
+    assert min(vectorized["read_seconds"]) > 0
+    assert vectorized["extra_bytes"] > 0
