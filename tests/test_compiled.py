@@ -13,8 +13,7 @@ numba = pytest.importorskip("numba")
 from gpulr.passes import compiled, loop, vectorized  # noqa: E402
 from gpulr.passes import compiled_kernels as kernels  # noqa: E402
 
-STORED = ["bool", "uint8", "int8", "uint16", "int16", "float16", "bfloat16", "float32", "float64"]
-# Those that the pass is compiled for here, which takes seconds each; the others have only their conversion tested.
+# What the pass is compiled for here, which takes seconds each; `test_number` has the conversion of the others.
 PAIRS = [(stored, "float32") for stored in ("bool", "uint8", "int16", "float16", "bfloat16", "float32")]
 PAIRS += [(stored, "float64") for stored in ("uint8", "float64")]
 RELATIVE = {"float32": 3e-6, "float64": 1e-12}
@@ -99,14 +98,6 @@ def test_every_memory_order(order, rng):
     check(compiled.propagate(X, y, w, b, s), X, y, w, b, s)
     X.flags.writeable = False
     check(compiled.propagate(X, y, w, b, s), X, y, w, b, s)
-    np.testing.assert_allclose(compiled.matmul(X, w), X @ w, atol=1e-5)
-    np.testing.assert_allclose(compiled.rmatmul(X, s), s @ X, atol=1e-3)
-    for out in (
-        np.empty(X.shape, "float32"),
-        np.empty(X.shape, "float32", order="F"),
-        np.zeros((130, 74), "f4")[:, ::2],
-    ):
-        np.testing.assert_array_equal(compiled.convert(X, out, s), s[:, None] * X)
 
 
 def test_rows_mapped_from_a_file(tmp_path, rng):
@@ -184,69 +175,43 @@ def test_float32_sums_do_not_degrade_with_the_number_of_rows(rng):
         _, dw, db, _ = compiled.propagate(layout, y, w, np.float32(0))
         np.testing.assert_allclose(dw, 0.5 * 300_000 * X[0, 0].astype(float), rtol=5e-6)
         assert db == 150_000
-        np.testing.assert_allclose(compiled.rmatmul(layout, y + 1), 300_000 * X[0, 0].astype(float), rtol=5e-6)
 
 
-@pytest.mark.parametrize("order", "CF")
-@pytest.mark.parametrize("k", [None, 3])
-def test_products(k, order, rng):
-    X = np.asarray(matrix(rng, 700, 41, "uint8"), order=order)
-    w, z = rng.normal(size=(41, k) if k else 41), rng.normal(size=(700, k) if k else 700)
-    np.testing.assert_allclose(compiled.matmul(X, w), X @ w, atol=1e-11)
-    np.testing.assert_allclose(compiled.rmatmul(X, z), X.T @ z, atol=1e-11)
-    assert compiled.matmul(X, w.astype("float32")).dtype == compiled.rmatmul(X, z.astype("float32")).dtype == "float32"
-
-
-@pytest.mark.parametrize("order", "CF")
-@pytest.mark.parametrize("stored", ["uint8", "float16", "float32"])
-def test_moments(stored, order, rng):
-    X, s = np.asarray(matrix(rng, 500, 23, stored), order=order), rng.uniform(0, 3, 500)
-    D = X.astype(float) - X[0].astype(float)
-    for weights in (None, s):
-        first, second = compiled.moments(X, X[0], weights)
-        weights = np.ones(500) if weights is None else weights
-        np.testing.assert_allclose(first, weights @ D, rtol=1e-12, atol=1e-11)
-        np.testing.assert_allclose(second, weights @ D**2, rtol=1e-12, atol=1e-11)
-        assert first.dtype == second.dtype == "float64"
-
-
-@pytest.mark.parametrize("stored", STORED)
-def test_convert(stored, rng):
-    s = rng.uniform(0, 3, 200).astype("float32")
-    for order in "CF":
-        X = np.asarray(matrix(rng, 200, 70, stored), order=order)
-        for out_order in "CF":
-            out = np.empty(X.shape, "float32", order=out_order)
-            assert compiled.convert(X, out) is out
-            np.testing.assert_array_equal(out, X.astype("float32"))
-            np.testing.assert_array_equal(compiled.convert(X, out, s), X.astype("float32") * s[:, None])
-
-
-def test_a_block_of_a_buffer(rng):
-    """The rows after the block are left alone, in both orders of the buffer."""
-    X = matrix(rng, 20, 30, "float16")
-    for order in "CF":
-        room = np.full((50, 30), 7, "float32", order=order)
-        compiled.convert(np.asarray(X, order=order), room[10:30])
-        np.testing.assert_array_equal(room[10:30], X.astype("float32"))
-        assert (room[:10] == 7).all()
-        assert (room[30:] == 7).all()
+def check_margins_of_one_column(column, expected):
+    """z = 1·x + 0 is x itself, whether the lines are columns or rows."""
+    m, one, zero = len(column), np.ones(1, "float32"), np.zeros((), "float32")
+    for X in (column[:, None], np.stack([column, column], axis=1)[:, :1]):
+        np.testing.assert_array_equal(compiled.propagate(X, np.zeros(m, "float32"), one, zero)[3], expected)
 
 
 def test_all_16_bits_of_a_float16():
     bits = np.arange(1 << 16, dtype=np.uint16)
     expected = bits.view(np.float16).astype("float32")
-    out = np.empty((1, 1 << 16), "float32")
-    np.testing.assert_array_equal(compiled.convert(bits.view(np.float16)[None, :], out)[0], expected)
+    check_margins_of_one_column(bits.view(np.float16), expected)
     # The way of processors without an instruction for it.
     np.testing.assert_array_equal(mapped(kernels.half_by_bits, bits.view(np.int16), np.float32), expected)
 
 
 def test_all_16_bits_of_a_bfloat16():
     bits = np.arange(1 << 16, dtype=np.uint16)
-    X = bits.view(pytest.importorskip("ml_dtypes").bfloat16)
-    out = compiled.convert(X[None, :], np.empty((1, 1 << 16), "float32"))[0]
-    np.testing.assert_array_equal(out, (bits.astype("uint32") << 16).view("float32"))
+    column = bits.view(pytest.importorskip("ml_dtypes").bfloat16)
+    check_margins_of_one_column(column, (bits.astype("uint32") << 16).view("float32"))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("stored", ["u1", "i1", "u2", "i2", "u4", "i4", "u8", "i8", "f4", "f8"])
+def test_number(stored, dtype, rng):
+    @numba.njit
+    def number(x):
+        return kernels.number(x, dtype(0))
+
+    if stored[0] == "f":
+        x = rng.normal(size=1000).astype(stored)
+    else:
+        limits = np.iinfo(stored)
+        x = rng.integers(limits.min, limits.max, 1000, stored, endpoint=True)
+        x[:2] = limits.min, limits.max
+    np.testing.assert_array_equal(mapped(number, x, dtype), x.astype(dtype))
 
 
 def mapped(function, x, dtype):
@@ -293,6 +258,7 @@ def test_what_does_not_fit_is_refused(rng):
         ((X, y[1:], w, b), r"y has shape \(9,\), which does not fit X of shape \(10, 3\)"),
         ((X, y, w[1:], b), r"w has shape \(2,\), which does not fit X of shape \(10, 3\)"),
         ((X, y, w[:, None, None], b), r"w has shape \(3, 1, 1\)"),
+        ((X, X, w, b), r"y has shape \(10, 3\), which does not fit X of shape \(10, 3\)"),
         ((X, y, w, b, s[1:]), r"sample_weight has shape \(9,\)"),
         ((X, y, w, np.zeros(2, "float32")), "b has 2 elements, but w is for 1"),
         ((X[0], y, w, b), r"X has shape \(3,\)"),
@@ -302,17 +268,8 @@ def test_what_does_not_fit_is_refused(rng):
     for stored in (X.astype(">f4"), X.astype(complex), X.astype(">f2"), X.astype(object)):
         with pytest.raises(TypeError, match="convert it to float32 or float64"):
             compiled.propagate(stored, y, w, b)
-    with pytest.raises(TypeError, match="not in float16"):
+    with pytest.raises(TypeError, match="not in float16: convert w"):
         compiled.propagate(X, y, w.astype("float16"), b)
-    for call in (compiled.matmul, compiled.rmatmul, compiled.moments):
-        with pytest.raises(ValueError, match="does not fit X"):
-            call(X, w[1:])
-        with pytest.raises(ValueError, match="X has shape"):
-            call(X[0], w)
-    with pytest.raises(ValueError, match="does not fit X"):
-        compiled.moments(X, w, X)
-    with pytest.raises(ValueError, match="out has shape"):
-        compiled.convert(X, np.empty((10, 2), "float32"))
 
 
 def test_importing_gpulr_does_not_import_numba():

@@ -359,65 +359,6 @@ def propagate(
 
 
 @sums
-def matmul(A: Array, by_column: bool, W: Array, tile: int, z: Array) -> None:
-    """z += X Wᵀ, transposed: z (k, m), W (k, n)."""
-    m = z.shape[1]
-    for row in range(0, m, tile):
-        product(A, by_column, not by_column, row, min(tile, m - row), W, z)
-
-
-@sums
-def rmatmul(A: Array, by_column: bool, z: Array, tile: int, dW: Array) -> None:
-    """dW += z X: dW (k, n) in float64, z (k, m)."""
-    m, group, partial = z.shape[1], max(tile, ROWS_A_PARTIAL_SUM), np.empty(dW.shape, z.dtype)
-    for first in range(0, m, group):
-        last = min(first + group, m)
-        clear(partial)
-        for row in range(first, last, tile):
-            product(A, by_column, by_column, row, min(tile, last - row), z, partial)
-        add(partial, dW)
-
-
-@sums
-def moments(A: Array, by_column: bool, origin: Array, s: Array, first: Array, second: Array) -> None:
-    """first += Σ s·(x − origin), second += Σ s·(x − origin)² of each column, in float64: origin (n,), s (m,)."""
-    m, n = s.size, origin.size
-    if by_column:
-        for j in range(n):
-            x, center, one, two = A[j, :m], origin[j], 0.0, 0.0
-            for i in range(m):
-                d = number(x[i], center) - center
-                one += s[i] * d
-                two += s[i] * d * d
-            first[j] += one
-            second[j] += two
-    else:
-        for i in range(m):
-            x, weight = A[i, :n], s[i]
-            for j in range(n):
-                d = number(x[j], weight) - origin[j]
-                first[j] += weight * d
-                second[j] += weight * d * d
-
-
-@pointwise
-def convert(A: Array, by_column: bool, length: int, factor: Array, out: Array, run: int) -> None:
-    """out's lines = A's in out's dtype, each row of X times its factor (m,); `run` of `length` elements at a time."""
-    lines = out.shape[0]
-    for start in range(0, length, run):
-        stop = min(start + run, length)
-        for line in range(lines):
-            x, o = A[line, start:stop], out[line, start:stop]
-            if by_column:
-                f = factor[start:stop]
-                for j in range(stop - start):
-                    o[j] = number(x[j], f[j]) * f[j]
-            else:
-                for j in range(stop - start):
-                    o[j] = number(x[j], factor[line]) * factor[line]
-
-
-@sums
 def total(v: Array) -> Any:
     """Σ v, in v's dtype: of one tile."""
     result = v.dtype.type(0)
