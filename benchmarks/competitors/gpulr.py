@@ -17,7 +17,7 @@ class Gpulr(Competitor):
 
     name = "gpulr"
     module = distribution = "gpulr"
-    tolerances = decades(2, -12)
+    tolerances = decades(5, -12)
     options: ClassVar[dict[str, Any]] = {"one_pass": "blocked"}
 
     def unsupported(self, problem: Problem) -> str | None:

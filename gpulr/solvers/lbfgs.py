@@ -90,26 +90,29 @@ def quasi_newton(objective: Objective, point: Point, metric: Metric, pairs: Pair
     """
     direction, look = _aim(pairs, metric, point)
     numbers = Numbers(*floats(look.scalars()))
+    t = 1.0
     while True:
         yield replace(look, numbers=numbers)
-        trial = objective.visit(point.params + direction)
+        # Where the last step had to be short, on a slope that gets steeper and steeper, so has the next one.
+        t = min(1.0, 3 * t)
+        trial = objective.visit(point.params + t * direction)
         pair = _pair(point, trial)
         next_direction, look = _aim(_added(pairs, pair), metric, trial)
         slope = array_namespace(direction).sum(trial.gradient * direction, dtype=look.cost.dtype)
         slope_t, *read = floats([slope, *look.scalars()])
         numbers, before = Numbers(*read), numbers
         conditions = Wolfe.at(before.cost, -2 * before.decrement, direction)
-        if not (conditions.slope < 0 and conditions.accept(1.0, numbers.cost, slope_t)):
+        if not (conditions.slope < 0 and conditions.accept(t, numbers.cost, slope_t)):
             found = None
             if conditions.slope < 0:
-                found = search_on(objective, point, direction, conditions, 1.0, trial, numbers.cost, slope_t)
+                found = search_on(objective, point, direction, conditions, t, trial, numbers.cost, slope_t)
             if found is None and pairs:
                 # The estimate may have gone bad by rounding: once more along the gradient.
                 pairs.clear()
                 found = line_search(objective, point, -point.gradient)
             if found is None:
                 return
-            trial, _ = found
+            trial, t = found
             pair = _pair(point, trial)
             next_direction, look = _aim(_added(pairs, pair), metric, trial)
             numbers = Numbers(*floats(look.scalars()))

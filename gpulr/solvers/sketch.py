@@ -16,7 +16,7 @@ from gpulr import cost_model
 from gpulr.device import Array, array_namespace, floats
 from gpulr.linear_algebra import unit_diagonal
 from gpulr.objective import Objective, Point
-from gpulr.solvers.lbfgs import IDENTITY, Metric, Pairs, quasi_newton
+from gpulr.solvers.lbfgs import IDENTITY, LBFGS, Metric, Pairs, quasi_newton
 from gpulr.solvers.line_search import line_search
 from gpulr.solvers.minimize import Look, Numbers, Solver
 from gpulr.solvers.newton import newton_direction, positive_inverse, require_room_for_hessian
@@ -41,8 +41,8 @@ class Sketch(Solver):
     3. steps on all rows, which keep H₀ and what L-BFGS has learnt.
 
     Otherwise H₀ is the Hessian of 6 n rows at equal probabilities, which all classes share; after a few steps on other m/16
-    rows follows 3. Where the features of these rows are no more correlated than by chance, or there are fewer than 20 n
-    rows, there is nothing to be learnt from a sample, and 3 starts at once, without H₀.
+    rows follows 3. Where the features of these rows are no more correlated than by chance, 3 starts at once, without H₀.
+    With fewer than 20 n rows there is nothing to be learnt from some of them, and it is `LBFGS`.
 
     A sampled metric may be wrong: a few rows may be unlike all others. So the decrement is not taken at its word. A step
     with the true Hessian makes an end of the gradient; a step that leaves the share r of it was made with a metric that is
@@ -63,6 +63,7 @@ class Sketch(Solver):
     memory: int = 20
     seed: int = 0
 
+    sharpness: ClassVar[float] = 1e3  # between Newton's and that of L-BFGS, as is its convergence
     knows_curvature: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
@@ -75,6 +76,9 @@ class Sketch(Solver):
         Raises:
             ValueError: the Hessian of one output does not fit in memory; found out before any work.
         """
+        if objective.rows.y.shape[0] < cost_model.FEWEST_ROWS * objective.start.shape[0]:
+            yield from LBFGS(self.memory).steps(objective)
+            return
         pairs: Pairs = deque(maxlen=self.memory)
         p, metric = self._learn(objective, pairs)
         norms: list[float] = []
@@ -95,8 +99,6 @@ class Sketch(Solver):
     def _learn(self, objective: Objective, pairs: Pairs) -> tuple[Array, Metric]:
         """Where to start on all rows and with which H₀; fills the pairs."""
         m, n = objective.rows.y.shape[0], objective.start.shape[0]
-        if m < cost_model.FEWEST_ROWS * n:
-            return objective.start, IDENTITY
         require_room_for_hessian(objective, n)
         rows = _in_runs(m, self.seed)
         if objective.start.ndim == 1 and cost_model.newton_is_cheap_on_a_sample(m, n):
