@@ -32,8 +32,15 @@ class Metric:
     trust: float
 
 
-# For standardized features, whose second derivatives are ¼ at most; the first pair tells better.
-IDENTITY = Metric(lambda g: 4 * g, 1.0)
+def identity(objective: Objective) -> Metric:
+    """A multiple of the identity, for a start; the first pair tells better.
+
+    One over the largest curvature that standardized features have when they depend on each other by chance only,
+    (1 + √(n/m))²/4 (Marchenko & Pastur, "Distribution of eigenvalues for some sets of random matrices" (1967)).
+    """
+    m, n = objective.rows.y.shape[0], objective.start.shape[0]
+    size = 4 / (1 + math.sqrt(n / m)) ** 2
+    return Metric(lambda g: size * g, 1.0)
 
 
 @dataclass(frozen=True)
@@ -69,7 +76,7 @@ class LBFGS(Solver):
     def steps(self, objective: Objective) -> Iterator[Look]:
         """A look at every iterate, from `objective.start` on; it ends when no step lowers the cost any more."""
         point = objective.visit(objective.start)
-        metric = IDENTITY
+        metric = identity(objective)
         if math.prod(objective.start.shape) <= self.hessian_size:
             H = objective.hessian(point.margins) + objective.flat_directions()
             metric = Metric(positive_inverse(H), self.hessian_trust)

@@ -16,7 +16,7 @@ from gpulr import cost_model
 from gpulr.device import Array, array_namespace, floats
 from gpulr.linear_algebra import unit_diagonal
 from gpulr.objective import Objective, Point
-from gpulr.solvers.lbfgs import IDENTITY, LBFGS, Metric, Pairs, quasi_newton
+from gpulr.solvers.lbfgs import LBFGS, Metric, Pairs, identity, quasi_newton
 from gpulr.solvers.line_search import line_search
 from gpulr.solvers.minimize import Look, Numbers, Solver
 from gpulr.solvers.newton import newton_direction, positive_inverse, require_room_for_hessian
@@ -84,13 +84,16 @@ class Sketch(Solver):
         norms: list[float] = []
         for look in quasi_newton(objective, objective.visit(p), metric, pairs):
             yield _with_caution(look, norms)
-            if metric is not IDENTITY and len(norms) > SLOW_STEPS and norms[-1] > SLOW_SHARE * norms[-1 - SLOW_STEPS]:
+            if metric.trust > 1 and len(norms) > SLOW_STEPS and norms[-1] > SLOW_SHARE * norms[-1 - SLOW_STEPS]:
                 break
         else:
             return
         point = objective.visit(look.params)
         # The Hessian of all rows, where it takes no longer than ten passes.
-        metric = _sampled(objective.shared_hessian(point.margins)) if p.shape[0] <= 10 * cost_model.PASS else IDENTITY
+        if p.shape[0] <= 10 * cost_model.PASS:
+            metric = _sampled(objective.shared_hessian(point.margins))
+        else:
+            metric = identity(objective)
         following = quasi_newton(objective, point, metric, deque(maxlen=self.memory))
         next(following)  # it was looked at above
         for look in following:
@@ -130,7 +133,7 @@ def _by_gram(objective: Objective, rows: np.ndarray, pairs: Pairs) -> tuple[Arra
     few, first = (_sample(objective, rows[:count]) for count in (n, 6 * n))
     if not _correlated(few.shared_hessian(0 * few.matmul(objective.start)), n):
         _count(objective, few)
-        return objective.start, IDENTITY
+        return objective.start, identity(objective)
     metric = _sampled(first.shared_hessian(0 * first.matmul(objective.start)))
     other = _sample(objective, rows[6 * n : 6 * n + max(4 * n, m // 16)])
     look = _solved(other, other.visit(objective.start), metric, pairs, most=8)
