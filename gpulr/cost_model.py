@@ -28,6 +28,8 @@ HESSIAN_SIZE = 200
 # Newton's last digits are exact, so it may take this much longer.
 NEWTON_BONUS = 1.5
 
+# Rows are drawn in runs of so many, which memory delivers at full speed.
+RUN = 64
 # Rows for each parameter that a sample has to leave behind to be worth taking; see `gpulr.solvers.sketch`.
 FEWEST_ROWS = 20
 

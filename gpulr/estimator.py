@@ -32,10 +32,10 @@ from gpulr.device import Array, Device, array_namespace, available_memory, curre
 from gpulr.inputs import (
     Labels,
     check_features,
-    check_finite,
     check_labels,
     check_same_library,
     check_sample_weight,
+    explained_by_samples,
     is_sparse,
     put_rows,
     rows_of,
@@ -184,16 +184,12 @@ class LogisticRegression(LinearClassifierMixin, SparseCoefMixin, BaseEstimator):
         X, place = check_features(self, X, self.device, reset=True)
         labels = check_labels(y, X)
         s = self._sample_weight(sample_weight, labels)
-        with place.current(), one_core_a_block():
+        with place.current(), one_core_a_block(), explained_by_samples(self, X):
             rows = put_rows(X, labels, s, place, self.dtype)
             self._pass(rows)  # refuses, before any work
-            try:
-                with np.errstate(over="ignore", invalid="ignore"):  # what overflows is found and explained
-                    problem = self._problem(rows, len(labels.classes))
-                result, objective = self._minimize(problem)
-            except (FloatingPointError, np.linalg.LinAlgError):
-                check_finite(self, X)  # large samples are not searched for NaN before there is a reason to
-                raise
+            with np.errstate(over="ignore", invalid="ignore"):  # what overflows is found and explained
+                problem = self._problem(rows, len(labels.classes))
+            result, objective = self._minimize(problem)
             self._set_solution(problem, result, objective, X, labels, place)
         return self
 
@@ -232,7 +228,7 @@ class LogisticRegression(LinearClassifierMixin, SparseCoefMixin, BaseEstimator):
         X, place = check_features(self, X, self.device, reset=first)
         labels = check_labels(y, X, classes=known if first else to_host(self.classes_))
         s = self._sample_weight(sample_weight, labels)
-        with place.current(), one_core_a_block():
+        with place.current(), one_core_a_block(), explained_by_samples(self, X):
             rows = put_rows(X, labels, s, place, self.dtype)
             problem = self._problem(rows, len(labels.classes), start=not first, precondition=False)
             problem = replace(problem, solver=solver, name="sgd", rotation=None)
@@ -471,14 +467,13 @@ class LogisticRegression(LinearClassifierMixin, SparseCoefMixin, BaseEstimator):
             for part in (start, scale, ridge * (penalized * scale) ** 2, l1 * penalized * scale)
         )
         shift = None if shift is None else xp.astype(shift, dtype, copy=False)
-        _, one_pass = self._pass(rows)
-        return Objective(rows, start, scale, shift, ridge_u, l1_u, bool(self.fit_intercept), one_pass)
+        return Objective(rows, start, scale, shift, ridge_u, l1_u, bool(self.fit_intercept), self._pass(rows))
 
-    def _pass(self, rows: Rows) -> tuple[str, Propagate]:
-        """Name and function of the pass."""
+    def _pass(self, rows: Rows) -> Propagate:
+        """The pass that `one_pass` asks for."""
         if isinstance(rows, SparseRows) and self.one_pass not in ("auto", "vectorized"):
             raise ValueError(f"one_pass={self.one_pass!r} does not support sparse X: use 'auto' or 'vectorized'")
-        return named("vectorized" if isinstance(rows, SparseRows) else self.one_pass, rows.X)
+        return named("vectorized" if isinstance(rows, SparseRows) else self.one_pass, rows.X)[1]
 
     def _solver(self, name: str, objective: Objective, gram: bool) -> Solver:
         """The solver of this name, with hyperparameters that suit."""
@@ -573,7 +568,7 @@ class LogisticRegression(LinearClassifierMixin, SparseCoefMixin, BaseEstimator):
         self.objective_ = result.cost * total
         self.solver_ = problem.name
         self.device_ = place.name
-        self.pass_ = self._pass(objective.rows)[0]
+        self.pass_ = next(name for name, one_pass in PASSES.items() if one_pass is objective.one_pass)
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +19,7 @@ from sklearn.utils.validation import assert_all_finite, column_or_1d, validate_d
 from gpulr.device import Array, Device, array_namespace, choose, to_host
 from gpulr.rows import MemoryRows, Rows, SparseRows
 
-# Larger samples are not searched for NaN before a fit: its first pass finds them at no cost, see `check_finite`.
+# Larger samples are not searched for NaN before a fit: its first pass finds them at no cost, see `explained_by_samples`.
 CHECKED_AT_ONCE = 32 << 20
 
 
@@ -81,10 +83,15 @@ def check_features(estimator: Any, X: Array, device: str, *, reset: bool) -> tup
     return X, Device(place, "the samples are there", library)
 
 
-def check_finite(estimator: Any, X: Array) -> None:
-    """Raises ValueError, in scikit-learn's words, for NaN or infinity in NumPy samples."""
-    if is_numpy_array(X):
-        assert_all_finite(X, input_name="X", estimator_name=type(estimator).__name__)
+@contextmanager
+def explained_by_samples(estimator: Any, X: Array) -> Iterator[None]:
+    """Within this, numbers that leave the finite ones are a ValueError, in scikit-learn's words, if those of X are the cause."""
+    try:
+        yield
+    except (FloatingPointError, np.linalg.LinAlgError):
+        if is_numpy_array(X):
+            assert_all_finite(X, input_name="X", estimator_name=type(estimator).__name__)
+        raise
 
 
 def check_labels(y: Array, X: Array, classes: np.ndarray | None = None) -> Labels:

@@ -15,13 +15,14 @@ LARGE = 1000
 
 
 def cholesky(H: Array) -> Array | None:
-    """The lower triangular L (N, N) with LLᵀ = H, or None when H is not positive definite."""
+    """The lower triangular L (N, N) with LLᵀ = H, or None when H, with a unit diagonal, is singular to rounding."""
     xp = array_namespace(H)
     try:
         L = _run(lambda: xp.linalg.cholesky(H), H)
     except (np.linalg.LinAlgError, RuntimeError):  # NumPy's and PyTorch's way to say no; CuPy's is NaN
         return None
-    return L if bool(xp.all(xp.isfinite(xp.linalg.diagonal(L)))) else None
+    # Not the squares of the pivots: a factor that failed may hold negative ones, or NaN.
+    return L if bool(xp.min(xp.linalg.diagonal(L)) > rounding(H) ** 0.5) else None
 
 
 def eigh(H: Array) -> tuple[Array, Array]:

@@ -724,3 +724,14 @@ def test_distinct_integers_are_numpys(values, dtype):
         for found, expected in zip(_distinct(some), np.unique(some, return_inverse=True), strict=True):
             np.testing.assert_array_equal(found, expected)
             assert found.dtype == expected.dtype
+
+
+def test_nan_in_large_samples_is_found_by_the_first_pass(monkeypatch):
+    monkeypatch.setattr("gpulr.inputs.CHECKED_AT_ONCE", 0)
+    X, y = np.ones((50, 3)), np.arange(50) % 2
+    X[17, 1] = np.nan
+    for solver in ("auto", *SMOOTH):
+        with pytest.raises(ValueError, match="Input X contains NaN"):
+            LogisticRegression(solver=solver).fit(X, y)
+    with pytest.raises(ValueError, match="Input X contains NaN"):
+        LogisticRegression().partial_fit(X, y, classes=[0, 1])

@@ -9,7 +9,7 @@ from typing import Any
 
 from array_api_compat import device, is_cupy_array, is_numpy_array, is_torch_array
 
-from gpulr import products
+from gpulr import cost_model, products
 from gpulr.device import Array, array_namespace, floats
 from gpulr.parallel import in_blocks, ordered
 from gpulr.passes import PASSES, Propagate
@@ -23,8 +23,8 @@ GPU_BLOCK_BYTES = 256 << 20
 # Rows of the Gram matrix that one core computes at a time.
 GRAM_TILE = 256
 
-# For `about_moments`: most rows in all, and rows in a run, which memory delivers at full speed.
-SAMPLE, RUN = 16384, 64
+# Rows that `about_moments` looks at, at most.
+SAMPLE = 16384
 
 
 @dataclass(frozen=True)
@@ -139,12 +139,12 @@ class MemoryRows:
         Enough to choose variables by, which any other choice only makes a little less good.
         """
         xp, m = array_namespace(self.X, self.y), self.y.shape[0]
-        runs = min(SAMPLE, m // 16) // RUN
+        runs = min(SAMPLE, m // 16) // cost_model.RUN
         if runs < 16:
             return self.moments()
         place = device(self.y)
         starts = xp.arange(runs, device=place) * (m // runs)
-        rows = xp.reshape(starts[:, None] + xp.arange(RUN, device=place), (-1,))
+        rows = xp.reshape(starts[:, None] + xp.arange(cost_model.RUN, device=place), (-1,))
         mean, spread = self.take(rows).moments()
         (rare,) = xp.nonzero(spread == 0)
         if rare.shape[0]:

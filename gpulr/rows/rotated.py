@@ -20,7 +20,7 @@ from functools import partial
 
 from gpulr import cost_model
 from gpulr.device import Array, array_namespace, available_memory
-from gpulr.linear_algebra import cholesky, eigh, rounding, solve_lower, unit_diagonal
+from gpulr.linear_algebra import cholesky, eigh, solve_lower, unit_diagonal
 from gpulr.rows.memory import MemoryRows
 from gpulr.rows.sparse import SparseRows
 
@@ -67,7 +67,7 @@ def rotate(rows: MemoryRows | SparseRows) -> Rotation:
     R, root = unit_diagonal(K)
     # A sample of zeros has no direction; `unit_diagonal` would give it one.
     L = cholesky(R) if bool(xp.min(xp.linalg.diagonal(K)) > 0) else None
-    if L is not None and bool(xp.min(xp.linalg.diagonal(L)) > rounding(R) ** 0.5):
+    if L is not None:
         L = root[:, None] * L
         functions = partial(solve_lower, L), partial(solve_lower, L, transposed=True)
     else:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
+from gpulr import cost_model
 from gpulr.device import Array, array_namespace, floats
 from gpulr.objective import Objective, Point
 from gpulr.solvers.line_search import Wolfe, line_search, search_on
@@ -62,7 +63,7 @@ class LBFGS(Solver):
     """
 
     memory: int = 10
-    hessian_size: int = 200
+    hessian_size: int = cost_model.HESSIAN_SIZE
     hessian_trust: float = math.inf
 
     # Convergence is linear, so the last iterate is no better than the test says, and the test is made sharper.

@@ -75,19 +75,8 @@ def require_room_for_hessian(objective: Objective, size: int | None = None) -> N
 
 def newton_direction(H: Array, g: Array) -> tuple[Array, bool]:
     """−H⁻¹g, of g's shape and dtype, and whether H (N, N) is singular to rounding, so that its pseudo-inverse was used."""
-    xp = array_namespace(H)
-    flat = xp.astype(xp.reshape(g, (-1,)), H.dtype, copy=False)
-    H, root = unit_diagonal(H)
-    flat = flat / root
-    L = _safe_cholesky(H)
-    if L is not None:
-        solution = cholesky_solve(L, flat)
-    else:
-        values, vectors = eigh(H)
-        floor = values[-1] * rounding(H)
-        inverse = xp.where(values > floor, 1 / xp.where(values > floor, values, xp.ones_like(values)), values * 0)
-        solution = vectors @ (inverse * (vectors.T @ flat))
-    return xp.astype(xp.reshape(-solution / root, g.shape), g.dtype, copy=False), L is None
+    times, singular = _inverse(H, pseudo=True)
+    return -times(g), singular
 
 
 def positive_inverse(H: Array) -> Callable[[Array], Array]:
@@ -95,30 +84,37 @@ def positive_inverse(H: Array) -> Callable[[Array], Array]:
 
     Eigenvalues of H that are rounding, relative to a unit diagonal, count as small positive ones.
     """
+    return _inverse(H, pseudo=False)[0]
+
+
+def _inverse(H: Array, *, pseudo: bool) -> tuple[Callable[[Array], Array], bool]:
+    """Multiplies by H⁻¹, see above, and whether H is singular.
+
+    In directions where H has no more curvature than rounding, a pseudo-inverse does nothing; otherwise it counts as small.
+    """
     xp = array_namespace(H)
     R, root = unit_diagonal(H)
-    L = _safe_cholesky(R)
+    L = cholesky(R)
     if L is not None:
-        times = partial(cholesky_solve, L)
+        solve: Callable[[Array], Array] = partial(cholesky_solve, L)
     else:
         values, vectors = eigh(R)
         floor = values[-1] * rounding(R)
-        values = xp.where(values > floor, values, floor * xp.ones_like(values))
-        times = partial(xp.matmul, (vectors / values) @ vectors.T)
+        large = values > floor
+        inverses = 1 / xp.where(large, values, floor * xp.ones_like(values))
+        inverses = xp.where(large, inverses, xp.zeros_like(inverses)) if pseudo else inverses
 
-    def inverse(g: Array) -> Array:
+        def by_eigenvectors(columns: Array) -> Array:
+            return vectors @ (inverses[:, None] * (vectors.T @ columns))
+
+        solve = by_eigenvectors
+
+    def times(g: Array) -> Array:
         columns = xp.astype(xp.reshape(g, (H.shape[0], -1)), H.dtype, copy=False)
-        product = times(columns / root[:, None]) / root[:, None]
+        product = solve(columns / root[:, None]) / root[:, None]
         return xp.astype(xp.reshape(product, g.shape), g.dtype, copy=False)
 
-    return inverse
-
-
-def _safe_cholesky(H: Array) -> Array | None:
-    """The Cholesky factor of H with a unit diagonal, if its pivots are above rounding."""
-    xp, L = array_namespace(H), cholesky(H)
-    # Not the squares of the pivots: a factor that failed may hold negative ones.
-    return L if L is not None and bool(xp.min(xp.linalg.diagonal(L)) > rounding(H) ** 0.5) else None
+    return times, L is None
 
 
 def _warn_of_singular_hessian() -> None:

@@ -21,9 +21,6 @@ from gpulr.solvers.line_search import line_search
 from gpulr.solvers.minimize import Look, Numbers, Solver
 from gpulr.solvers.newton import newton_direction, positive_inverse, require_room_for_hessian
 
-# Rows are drawn in runs of so many, which memory delivers at full speed.
-RUN = 64
-
 # The metric is given up when so many steps leave more than this share of the gradient.
 SLOW_STEPS, SLOW_SHARE = 4, 0.3
 
@@ -130,10 +127,11 @@ def _by_newton(objective: Objective, rows: np.ndarray, pairs: Pairs) -> tuple[Ar
 def _by_gram(objective: Objective, rows: np.ndarray, pairs: Pairs) -> tuple[Array, Metric]:
     """The start of `Sketch` for expensive Hessians: H₀ at equal probabilities, where features depend on each other."""
     m, n = objective.rows.y.shape[0], objective.start.shape[0]
-    few, first = (_sample(objective, rows[:count]) for count in (n, 6 * n))
+    few = _sample(objective, rows[:n])
     if not _correlated(few.shared_hessian(0 * few.matmul(objective.start)), n):
         _count(objective, few)
         return objective.start, identity(objective)
+    first = _sample(objective, rows[: 6 * n])
     metric = _sampled(first.shared_hessian(0 * first.matmul(objective.start)))
     other = _sample(objective, rows[6 * n : 6 * n + max(4 * n, m // 16)])
     look = _solved(other, other.visit(objective.start), metric, pairs, most=8)
@@ -178,8 +176,9 @@ def _numbers(look: Look) -> Numbers:
 
 def _in_runs(m: int, seed: int) -> np.ndarray:
     """The numbers of all m rows, in runs that come in random order: the first of them are a sample."""
-    starts = np.random.default_rng(seed).permutation(-(-m // RUN)) * RUN
-    rows = (starts[:, None] + np.arange(RUN)).ravel()
+    run = cost_model.RUN
+    starts = np.random.default_rng(seed).permutation(-(-m // run)) * run
+    rows = (starts[:, None] + np.arange(run)).ravel()
     return rows[rows < m]
 
 
