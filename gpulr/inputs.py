@@ -85,7 +85,7 @@ def check_features(estimator: Any, X: Array, device: str, *, reset: bool) -> tup
 
 @contextmanager
 def explained_by_samples(estimator: Any, X: Array) -> Iterator[None]:
-    """Within this, numbers that leave the finite ones are a ValueError, in scikit-learn's words, if those of X are the cause."""
+    """Within this, numbers that overflow are a ValueError, in scikit-learn's words, if NaN or infinity in X is the cause."""
     try:
         yield
     except (FloatingPointError, np.linalg.LinAlgError):
