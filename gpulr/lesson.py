@@ -8,7 +8,6 @@ NumPy, CuPy or PyTorch array; results are arrays like it. They compute in float3
 
 from __future__ import annotations
 
-from collections import deque
 from typing import Any
 
 import numpy as np
@@ -18,6 +17,7 @@ from gpulr import links
 from gpulr.datasets import load_dataset as _load_dataset
 from gpulr.device import Array, array_namespace, current_device_of, to_host
 from gpulr.objective import descent_from
+from gpulr.parallel import one_core_a_block
 from gpulr.rows import MemoryRows, gram_pays
 from gpulr.solvers import GradientDescent, Look, minimize
 
@@ -105,24 +105,31 @@ def optimize(
 
     Warns, Raises: see `gpulr.solvers.minimize`.
     """
-    looks: deque[Look] = deque(maxlen=2)  # the last two: before and after the last step
 
-    def watch(iteration: int, look: Look) -> None:
-        looks.append(look)
-        if print_cost and iteration % 100 == 0 and iteration < num_iterations:
+    method = GradientDescent(learning_rate)
+    if isinstance(method.learning_rate, str):
+        raise ValueError(f"learning_rate={learning_rate!r}: the lesson's is a positive number")
+
+    def report(iteration: int, look: Look) -> None:
+        if iteration % 100 == 0:
             print(f"Cost after iteration {iteration}: {float(look.cost):f}")
 
-    with current_device_of(X):
+    with current_device_of(X), one_core_a_block():
         rows, w, b = _rows(w, b, X, Y)
         m, n = rows.X.shape
         gram = gram_pays(m, n, num_iterations, like=w)
         objective, weights = descent_from(w, b, rows, gram=gram)
-        method = GradientDescent(learning_rate)
-        result = minimize(objective, method, max_iter=num_iterations, record_every=100, callback=watch)
-        before_w, before_b = weights(looks[0].params)
+        # All steps but the last, which is made below, by the gradients that are returned.
+        callback = report if print_cost and num_iterations > 0 else None
+        result = minimize(objective, method, max_iter=max(num_iterations - 1, 0), record_every=100, callback=callback)
         w, b = weights(result.params)
-    grads, _ = propagate(_column(before_w), before_b, X, Y)
-    return {"w": _column(w), "b": b}, grads, [record.cost for record in result.history]
+        w = _column(w)
+        grads, _ = propagate(w, b, X, Y)
+    if num_iterations == 0:
+        return {"w": w, "b": b}, grads, []
+    costs = [record.cost for record in (*result.history, result.last) if record.iteration % 100 == 0]
+    rate = method.learning_rate
+    return {"w": w - rate * grads["dw"], "b": b - rate * grads["db"]}, grads, costs
 
 
 def predict(w: Array, b: Array, X: Array) -> Array:

@@ -22,6 +22,7 @@ from array_api_compat import device
 
 from gpulr.device import Array, array_namespace, floats, normal
 from gpulr.links import cross_entropy, curvature, softmax
+from gpulr.margin_descent import descend
 from gpulr.passes import PASSES, Propagate
 from gpulr.products import column, weigh
 from gpulr.rows import Rows, rotate
@@ -57,6 +58,7 @@ class Objective:
         fit_intercept: p has c as its last row.
         one_pass: the pass, a value of `gpulr.passes.PASSES`.
         reads: how many times X was gone through so far.
+        gram: XXᵀ (m, m) in float64, where it is known and gradient descent is to use it.
     """
 
     rows: Rows
@@ -68,6 +70,7 @@ class Objective:
     fit_intercept: bool = True
     one_pass: Propagate = PASSES["vectorized"]
     reads: float = 0
+    gram: Array | None = None
 
     def visit(self, p: Array) -> Point:
         """The point p. One pass over X."""
@@ -163,7 +166,26 @@ class Objective:
 
     def sample(self, indices: Array) -> Objective:
         """F on some of the rows, with the same penalty: its expectation over random `indices` (j,) is F."""
-        return replace(self, rows=self.rows.take(indices))
+        return replace(self, rows=self.rows.take(indices), gram=None)
+
+    def descend(self, point: Point, rate: float, steps: int) -> Array:
+        """p after so many steps p ← p − rate·∇F(p) from a point on. One pass a step after the first, or with `gram` one
+        read for all of them."""
+        if self.gram is not None and steps > 1:
+            return self._descend_by_margins(self.gram, point, rate, steps)
+        for _ in range(steps - 1):
+            point = self.visit(point.params - rate * point.gradient)
+        return point.params - rate * point.gradient
+
+    def _descend_by_margins(self, K: Array, point: Point, rate: float, steps: int) -> Array:
+        """See `gpulr.margin_descent`; for two classes, one scale of all features, no shift and no penalty."""
+        xp, s, total = array_namespace(K), self.rows.sample_weight, self.rows.total_weight
+        y, z = (xp.astype(part, xp.float64, copy=False) for part in (self.rows.y, point.margins))
+        side = 2 * y - 1
+        weighted = weigh(s, side) * (rate / total)
+        M = side[:, None] * (self.scale**2 * K + float(self.fit_intercept)) * weighted
+        change = self.rmatmul(xp.astype(weighted * descend(M, side * z, steps), point.params.dtype, copy=False))
+        return point.params + change
 
     def split(self, p: Array) -> tuple[Array, Array]:
         """p as (u, c): weights of the scaled and shifted features, (n,) or (n, k), and their intercept, () or (k,)."""
@@ -249,7 +271,7 @@ def descent_from(
         return objective, objective.split
     rotation = rotate(rows)
     v = rotation.forward(w)
-    objective = Objective(rotation.rows, xp.concat([v, b[None]]), scale)
+    objective = Objective(rotation.rows, xp.concat([v, b[None]]), scale, gram=rotation.gram)
     # What of w is outside the span of the samples stays as it is.
     return objective, lambda p: (w + rotation.back(p[:-1] - v), p[-1])
 

@@ -15,7 +15,7 @@ ROOT = Path(gpulr.__file__).parent
 LAYERS = [
     ["device", "images", "data_files"],
     ["links", "products", "parallel", "datasets", "cost_model"],
-    ["passes", "linear_algebra"],
+    ["passes", "linear_algebra", "margin_descent"],
     ["rows"],
     ["objective"],
     ["solvers", "model_file"],

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.optimize import approx_fprime
@@ -191,3 +193,18 @@ def test_gram_space_pays_for_the_cats_and_not_for_a_step_or_many_samples():
     assert not gram_pays(209, 12288, 1, like)
     assert not gram_pays(209, 208, 2000, like)
     assert not gram_pays(10**6, 10**6 + 1, 10**9, like)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("intercept", [False, True])
+@pytest.mark.parametrize("spread", [1.0, 1000.0])
+def test_descent_through_the_margins_is_descent(backend, rng, weighted, intercept, spread):
+    """Ten steps at once against ten passes; a start so far out that exp of its margins overflows is one of the cases."""
+    F = make(backend, rng, weighted=weighted, intercept=intercept, transformed=False, n=40)
+    F = replace(F, scale=0.5, start=spread * F.start)
+    at_once = replace(F, gram=F.rows.gram())
+    expected = backend.get(F.descend(F.visit(F.start), 0.3, 10))
+    with np.errstate(over="ignore"):  # which `minimize` says of all steps
+        given = backend.get(at_once.descend(at_once.visit(F.start), 0.3, 10))
+    np.testing.assert_allclose(given, expected, rtol=1e-12, atol=1e-13 * spread)
+    assert at_once.reads == 2  # the point, and the way back from the margins

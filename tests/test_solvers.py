@@ -57,6 +57,30 @@ def test_the_callback_sees_every_iterate(rng):
     assert all(after < before for (_, before), (_, after) in pairwise(seen))
 
 
+def test_what_nobody_looks_at_is_not_looked_at(rng):
+    """Descent makes as many steps at once as there are between two records, and the same ones."""
+    F, seen, strides = objective(rng), [], []
+    one_by_one = minimize(F, GradientDescent(0.1), max_iter=8)
+
+    def descend(point, rate, steps):
+        strides.append(steps)
+        return Objective.descend(F, point, rate, steps)
+
+    F.descend = descend
+    result = minimize(F, GradientDescent(0.1), max_iter=8, record_every=3, callback=lambda i, look: seen.append(i))
+    assert strides == [3, 3, 2]
+    assert seen == [0, 3, 6, 8]
+    np.testing.assert_array_equal(result.params, one_by_one.params)
+
+
+def test_a_solver_that_ends_between_two_records_is_recorded_where_it_ends(rng):
+    F = objective(rng)
+    result = minimize(F, LBFGS(), max_iter=1000, record_every=7)
+    assert result.status == "precision"
+    assert result.n_iter == result.last.iteration > result.history[-1].iteration
+    assert result.cost == F.visit(result.params).cost
+
+
 def test_zero_iterations_return_the_start(rng):
     F = objective(rng)
     result = minimize(F, GradientDescent(0.1), max_iter=0)

@@ -94,31 +94,37 @@ class MemoryRows:
     def gram(self) -> Array:
         """K = X Xᵀ: (m, m) in float64.
 
-        By tiles of its rows up to the diagonal, each a sum over blocks of columns, added in order in float64. Products of
-        integers are formed in float64, where they are exact: 64 × 64 × 3 pixels overflow the 24 bits of a float32, and K is
-        formed only once.
+        Products over blocks of columns, added in order in float64: of all rows where they are few, else by tiles of K's rows
+        up to the diagonal. Products of integers are formed in float64, where they are exact: 64 × 64 × 3 pixels overflow the
+        24 bits of a float32, and K is formed only once.
         """
         xp, (m, n) = array_namespace(self.X, self.y), self.X.shape
         dtype = self.y.dtype if xp.isdtype(self.X.dtype, "real floating") else xp.float64
+        spread = in_blocks() and is_numpy_array(self.X)
+        height = GRAM_TILE if spread else m
         # A block is worth GRAM_TILE products of each number; to add its tile in float64 takes as long as a few.
         step = max(1, min(n, block_bytes(self.X) // (xp.finfo(dtype).bits // 8 * m)))
-        step = n if self.X.dtype == dtype and self.origin is None and not in_blocks() else max(step, min(n, 1024))
+        step = n if self.X.dtype == dtype and self.origin is None and not spread else max(step, min(n, 1024))
+        if spread and m <= height:
+            step = min(step, max(1024, -(-n // 4)))  # four blocks at least, for some cores
+        columns = [slice(start, min(start + step, n)) for start in range(0, n, step)]
+
+        def product(rows: slice, of: slice) -> list[Array]:
+            """The rows of K as far as the diagonal's end, over one block of columns."""
+            origin = None if self.origin is None else self.origin[of]
+            block = _converted(self.X[: rows.stop, of], dtype, origin)
+            return [xp.astype(block[rows, :] @ block.T, xp.float64, copy=False)]
 
         def tile(rows: slice) -> Array:
-            total = xp.zeros((rows.stop - rows.start, rows.stop), dtype=xp.float64, device=device(self.X))
-            for start in range(0, n, step):
-                columns = slice(start, min(start + step, n))
-                origin = None if self.origin is None else self.origin[columns]
-                block = _converted(self.X[: rows.stop, columns], dtype, origin)
-                total = total + xp.astype(block[rows, :] @ block.T, xp.float64, copy=False)
-            return xp.concat(
-                [total, xp.zeros((total.shape[0], m - rows.stop), dtype=xp.float64, device=device(self.X))], axis=1
-            )
+            (total,) = added(product(rows, of) for of in columns)
+            right = xp.zeros((total.shape[0], m - rows.stop), dtype=xp.float64, device=device(self.X))
+            return xp.concat([total, right], axis=1)
 
-        height = GRAM_TILE if in_blocks() and is_numpy_array(self.X) else m
-        tiles = list(ordered(tile, [slice(start, min(start + height, m)) for start in range(0, m, height)]))
-        K = tiles[0] if len(tiles) == 1 else xp.concat(tiles)
-        return K if len(tiles) == 1 else K + xp.tril(K, k=-1).T
+        if m <= height:
+            (K,) = added(ordered(lambda of: product(slice(0, m), of), columns))
+            return K
+        K = xp.concat(list(ordered(tile, [slice(start, min(start + height, m)) for start in range(0, m, height)])))
+        return K + xp.tril(K, k=-1).T
 
     def scatter(self, d: Array) -> tuple[Array, Array]:
         """Xᵀ diag(d) X (n, n) and Xᵀ d (n,) for d (m,) ≥ 0, in float64; blocks multiplied in d's dtype."""

@@ -32,12 +32,14 @@ class Rotation:
     Attributes:
         rows: the samples L (m, r), with the labels and weights they had.
         original: the rows they were made of.
+        gram: K (m, m) in float64.
         times_inverse: L⁻¹ z (r,) of z (m,), or (r, k) of (m, k), in float64.
         times_transposed_inverse: L⁻ᵀ v (m,) of v (r,), or (m, k) of (r, k), in float64.
     """
 
     rows: MemoryRows
     original: MemoryRows | SparseRows
+    gram: Array
     times_inverse: Callable[[Array], Array]
     times_transposed_inverse: Callable[[Array], Array]
 
@@ -78,7 +80,7 @@ def rotate(rows: MemoryRows | SparseRows) -> Rotation:
         size = xp.sqrt(xp.where(values > 0, values, xp.ones_like(values)))
         L, basis = U * (values / size), U / size
         functions = partial(xp.matmul, basis.T), partial(xp.matmul, basis)
-    return Rotation(MemoryRows(xp.astype(L, dtype, copy=False), rows.y, rows.sample_weight), rows, *functions)
+    return Rotation(MemoryRows(xp.astype(L, dtype, copy=False), rows.y, rows.sample_weight), rows, K, *functions)
 
 
 def _in_float64(function: Callable[[Array], Array], z: Array) -> Array:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from math import isfinite
 from numbers import Real
@@ -10,7 +9,7 @@ from typing import Any, ClassVar, Literal
 
 from gpulr.objective import Objective, Point, lipschitz_constant
 from gpulr.solvers.line_search import line_search
-from gpulr.solvers.minimize import Look, Solver, gradient_decrement
+from gpulr.solvers.minimize import Look, Looks, Solver, gradient_decrement
 
 
 @dataclass(frozen=True)
@@ -42,8 +41,13 @@ class GradientDescent(Solver):
         # A Python float: NumPy's own would widen float32 weights to float64.
         object.__setattr__(self, "learning_rate", float(rate))
 
-    def steps(self, objective: Objective) -> Iterator[Look]:
-        """A look at every iterate, from `objective.start` on."""
+    @property
+    def strides(self) -> bool:
+        """Only a search for the rate has to look at every iterate."""
+        return self.learning_rate != "line-search"
+
+    def steps(self, objective: Objective) -> Looks:
+        """A look at every iterate that is asked for, from `objective.start` on."""
         if self.learning_rate == "line-search":
             yield from self._searching_steps(objective)
             return
@@ -51,10 +55,10 @@ class GradientDescent(Solver):
         p = objective.start
         while True:
             point = objective.visit(p)
-            yield _look(point)
-            p = p - rate * point.gradient
+            steps = yield _look(point)
+            p = objective.descend(point, rate, steps or 1)
 
-    def _searching_steps(self, objective: Objective) -> Iterator[Look]:
+    def _searching_steps(self, objective: Objective) -> Looks:
         point: Point | None = objective.visit(objective.start)
         rate = 1.0
         while point is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
@@ -12,7 +12,7 @@ from gpulr import cost_model
 from gpulr.device import Array, array_namespace, floats
 from gpulr.objective import Objective, Point
 from gpulr.solvers.line_search import Wolfe, line_search, search_on
-from gpulr.solvers.minimize import Look, Numbers, Solver
+from gpulr.solvers.minimize import Look, Looks, Numbers, Solver
 from gpulr.solvers.newton import positive_inverse
 
 # Steps, changes of the gradient, and one over their product (0 for a pair that is not to be used).
@@ -74,7 +74,7 @@ class LBFGS(Solver):
         if self.memory < 1:
             raise ValueError(f"memory={self.memory}: at least one pair is needed")
 
-    def steps(self, objective: Objective) -> Iterator[Look]:
+    def steps(self, objective: Objective) -> Looks:
         """A look at every iterate, from `objective.start` on; it ends when no step lowers the cost any more."""
         point = objective.visit(objective.start)
         metric = identity(objective)
@@ -84,7 +84,7 @@ class LBFGS(Solver):
         yield from quasi_newton(objective, point, metric, deque(maxlen=self.memory))
 
 
-def quasi_newton(objective: Objective, point: Point, metric: Metric, pairs: Pairs) -> Iterator[Look]:
+def quasi_newton(objective: Objective, point: Point, metric: Metric, pairs: Pairs) -> Looks:
     """A look at every iterate, from `point` on; it ends when no step lowers the cost any more.
 
     The device is waited for once a step: along with the trial of a step goes all that follows if it is taken, down to the

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from math import inf, isfinite
 from operator import index
@@ -50,6 +50,10 @@ class Look:
         xp = array_namespace(self.params)
         norm, finite = xp.max(xp.abs(self.gradient)), xp.all(xp.isfinite(self.params))
         return [xp.astype(xp.asarray(x), xp.float64) for x in (self.cost, norm, self.decrement, finite)]
+
+
+# What a solver yields, and how many steps it may be sent for: see `Solver.steps`.
+Looks = Generator[Look, int | None, None]
 
 
 @dataclass(frozen=True)
@@ -119,11 +123,16 @@ class Solver(ABC):
     rises_by_mistake: ClassVar[bool] = False
 
     @abstractmethod
-    def steps(self, objective: Objective) -> Iterator[Look]:
+    def steps(self, objective: Objective) -> Looks:
         """A generator that starts at `objective.start`, yields a look at each iterate, and when resumed takes a step.
 
-        It may end by itself: no step makes progress any more.
+        It may end by itself: no step makes progress any more. With `strides` it takes as many steps as it is sent.
         """
+
+    @property
+    def strides(self) -> bool:
+        """Whether it can take several steps without a look."""
+        return False
 
     def remedy(self, objective: Objective) -> str:
         """A clause that tells the user what to change when the cost rises or the weights leave the finite numbers."""
@@ -164,7 +173,8 @@ def minimize(
             relative to the cost, which no choice of units can fool. None: make exactly `max_iter` iterations.
         record_every: iterations 0, k, 2k, ... < max_iter go into the history. In between nothing is read from the device,
             so that it never waits for the host. With a `tol` every iteration is looked at, and k must be 1.
-        callback: called as callback(iteration, look) at every iterate 0, 1, ..., with the numbers still on the device.
+        callback: called as callback(iteration, look) at iterations 0, k, 2k, ... and the last, with the numbers still on the
+            device.
 
     Returns:
         where it ended, with the history.
@@ -190,12 +200,10 @@ def minimize(
     extra = 0  # iterates looked at since the tolerance was met
     # An overflow is not NumPy's to warn of: it is looked for here, on every device alike, and raised.
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-        for iteration, look in enumerate(solver.steps(objective)):
+        for iteration, look in _looks(solver, objective, record_every, max_iter):
             if callback is not None:
                 callback(iteration, look)
             done = iteration == max_iter
-            if not done and iteration % record_every != 0:
-                continue
             record = _record(look, iteration, begin, solver, objective)
             if solver.rises_by_mistake and rise is None and history and _rises(history[-1], record, look):
                 rise = history[-1], record
@@ -215,6 +223,24 @@ def minimize(
     if rise is not None:  # told after the last reading of the clock, for the advice takes some passes over X
         _warn_of_rise(*rise, solver, objective)
     return Result(look.params, status, history[-1], tuple(history[:-1]))
+
+
+def _looks(solver: Solver, objective: Objective, every: int, last: int) -> Iterator[tuple[int, Look]]:
+    """Iterations 0, k, 2k, ... and `last` with their looks, k = `every`; or up to where the solver ends by itself."""
+    steps = solver.steps(objective)
+    iteration, look = 0, next(steps)
+    while True:
+        yield iteration, look
+        told, target = iteration, min(iteration + every, last)
+        try:
+            while iteration < target:
+                stride = target - iteration if solver.strides else 1
+                look = steps.send(stride)
+                iteration += stride
+        except StopIteration:
+            if iteration > told:
+                yield iteration, look
+            return
 
 
 def _record(look: Look, iteration: int, begin: float, solver: Solver, objective: Objective) -> Record:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import ClassVar
@@ -13,7 +13,7 @@ from gpulr.device import Array, array_namespace, available_memory
 from gpulr.linear_algebra import cholesky, cholesky_solve, eigh, rounding, unit_diagonal
 from gpulr.objective import Objective, Point
 from gpulr.solvers.line_search import line_search
-from gpulr.solvers.minimize import Look, Solver
+from gpulr.solvers.minimize import Look, Looks, Solver
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Newton(Solver):
     extra_steps: ClassVar[int] = 1
     knows_curvature: ClassVar[bool] = True
 
-    def steps(self, objective: Objective) -> Iterator[Look]:
+    def steps(self, objective: Objective) -> Looks:
         """A look at every iterate, from `objective.start` on; it ends when no step lowers the cost any more.
 
         Raises:

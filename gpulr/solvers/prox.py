@@ -6,7 +6,6 @@ too large, accelerated proximal gradient (FISTA) takes many cheap steps. Both gi
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from math import isfinite
 from typing import ClassVar
@@ -17,7 +16,7 @@ from gpulr.device import Array, array_namespace, floats
 from gpulr.linear_algebra import unit_diagonal
 from gpulr.objective import Objective, Point, lipschitz_constant
 from gpulr.products import column
-from gpulr.solvers.minimize import Look, Solver, gradient_decrement
+from gpulr.solvers.minimize import Look, Looks, Solver, gradient_decrement
 from gpulr.solvers.newton import require_room_for_hessian
 
 
@@ -32,7 +31,7 @@ class ProximalNewton(Solver):
     extra_steps: ClassVar[int] = 1
     knows_curvature: ClassVar[bool] = True
 
-    def steps(self, objective: Objective) -> Iterator[Look]:
+    def steps(self, objective: Objective) -> Looks:
         """A look at every iterate, from `objective.start` on; it ends when no step lowers the cost any more.
 
         Raises:
@@ -61,7 +60,7 @@ class FISTA(Solver):
 
     patience: ClassVar[int] = 200  # it does not descend at every step
 
-    def steps(self, objective: Objective) -> Iterator[Look]:
+    def steps(self, objective: Objective) -> Looks:
         """A look at every iterate, the first after one proximal step from `objective.start`."""
         xp = array_namespace(objective.start)
         l1, L = _weights(objective), lipschitz_constant(objective)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from math import isfinite
 from typing import ClassVar, Literal
@@ -12,7 +11,7 @@ from array_api_compat import device
 
 from gpulr.device import Array, array_namespace
 from gpulr.objective import Objective, lipschitz_constant
-from gpulr.solvers.minimize import Look, Solver, gradient_decrement
+from gpulr.solvers.minimize import Look, Looks, Solver, gradient_decrement
 
 
 @dataclass(frozen=True)
@@ -60,7 +59,7 @@ class SGD(Solver):
             if not holds:
                 raise ValueError(text)
 
-    def steps(self, objective: Objective) -> Iterator[Look]:
+    def steps(self, objective: Objective) -> Looks:
         """A look, with all rows, at `objective.start` and after every epoch."""
         xp = array_namespace(objective.start)
         p = objective.start

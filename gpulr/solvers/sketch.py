@@ -4,7 +4,6 @@ on all rows, which needs few passes because it starts close by and with a good m
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import ClassVar
@@ -18,7 +17,7 @@ from gpulr.linear_algebra import unit_diagonal
 from gpulr.objective import Objective, Point
 from gpulr.solvers.lbfgs import LBFGS, Metric, Pairs, identity, quasi_newton
 from gpulr.solvers.line_search import line_search
-from gpulr.solvers.minimize import Look, Numbers, Solver
+from gpulr.solvers.minimize import Look, Looks, Numbers, Solver
 from gpulr.solvers.newton import newton_direction, positive_inverse, require_room_for_hessian
 
 # The metric is given up when so many steps leave more than this share of the gradient.
@@ -67,7 +66,7 @@ class Sketch(Solver):
         if self.memory < 1:
             raise ValueError(f"memory={self.memory}: at least one pair is needed")
 
-    def steps(self, objective: Objective) -> Iterator[Look]:
+    def steps(self, objective: Objective) -> Looks:
         """A look at every iterate on all rows; it ends when no step lowers the cost any more.
 
         Raises:
