@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
@@ -13,6 +14,7 @@ from benchmarks.problems import (
     cats,
     covtype,
     digits,
+    drawn,
     elastic_net,
     images,
     multinomial,
@@ -38,6 +40,13 @@ PROBLEMS: dict[str, Callable[[np.random.Generator, float, Dtype], Problem]] = {
     "cats": cats.draw,
     "covtype": covtype.draw,
 }
+# Independent features are easy: every method needs few steps. Measured ones are correlated.
+PROBLEMS |= {
+    drawn.named(name, drawn.CORRELATED): partial(draw, correlation=drawn.CORRELATED)
+    for name, draw in {
+        "tall": tall.draw, "square": square.draw, "wide": wide.draw, "multinomial": multinomial.draw,
+    }.items()
+}  # fmt: skip
 
 
 def make(

@@ -11,6 +11,15 @@ SIGNAL = 2.0
 """Standard deviation of the true margins: at 2, a perfect model is right for 4 of 5 samples."""
 
 
+CORRELATED = 0.9
+"""Correlation of neighbouring columns in the problems that are called correlated."""
+
+
+def named(name: str, correlation: float) -> str:
+    """The name of a problem, which says when its columns are correlated."""
+    return f"{name}_correlated" if correlation else name
+
+
 def shape(rows: int, columns: int, size: float) -> tuple[int, int]:
     """The shape (m, n) with `size` times as many entries and about the same proportions."""
     return max(20, round(rows * size**0.5)), max(2, round(columns * size**0.5))
@@ -31,7 +40,19 @@ def labels(rng: np.random.Generator, Z: np.ndarray) -> np.ndarray:
     return np.unique(drawn, return_inverse=True)[1].astype(np.int64)
 
 
-def normal(rng: np.random.Generator, m: int, n: int, dtype: Dtype) -> tuple[np.ndarray, np.ndarray]:
-    """X (m, n) of standard normal numbers in `dtype`, and y (m,) of two classes."""
+def normal(
+    rng: np.random.Generator, m: int, n: int, dtype: Dtype, *, correlation: float = 0.0, outputs: tuple[int, ...] = ()
+) -> tuple[np.ndarray, np.ndarray]:
+    """X (m, n) of standard normal numbers in `dtype`, and y (m,) of two classes, or of k with outputs=(k,).
+
+    Each column has this correlation c to the one before it and cᵈ to that d before, as the values of a series have (an AR(1)
+    process). The covariance then has eigenvalues from (1 − c)/(1 + c) to (1 + c)/(1 − c): at c = 0.9 a condition of 360.
+    """
     X = rng.standard_normal((m, n), dtype=dtype)
-    return X, labels(rng, X @ weights(rng, n).astype(dtype))
+    own = X.dtype.type(np.sqrt(1 - correlation**2))
+    for j in range(1, n) if correlation else ():
+        X[:, j] = X.dtype.type(correlation) * X[:, j - 1] + own * X[:, j]
+    Z = X @ weights(rng, n, *outputs).astype(dtype)
+    if correlation:  # their deviation has no expectation that is as simple
+        Z *= X.dtype.type(SIGNAL / np.std(Z))
+    return X, labels(rng, Z)

@@ -10,9 +10,8 @@ from benchmarks.problems import drawn
 CLASSES = 10
 
 
-def draw(rng: np.random.Generator, size: float, dtype: Dtype) -> Problem:
+def draw(rng: np.random.Generator, size: float, dtype: Dtype, correlation: float = 0.0) -> Problem:
     """100,000 × 200, standard normal, 10 classes."""
-    m, n = drawn.shape(100_000, 200, size)
-    X = rng.standard_normal((m, n), dtype=dtype)
-    y = drawn.labels(rng, X @ drawn.weights(rng, n, CLASSES).astype(dtype))
-    return Problem("multinomial", X, y, dtype)
+    shape = drawn.shape(100_000, 200, size)
+    X, y = drawn.normal(rng, *shape, dtype, correlation=correlation, outputs=(CLASSES,))
+    return Problem(drawn.named("multinomial", correlation), X, y, dtype)

@@ -8,7 +8,7 @@ from benchmarks.problem import Dtype, Problem
 from benchmarks.problems import drawn
 
 
-def draw(rng: np.random.Generator, size: float, dtype: Dtype) -> Problem:
+def draw(rng: np.random.Generator, size: float, dtype: Dtype, correlation: float = 0.0) -> Problem:
     """1,000,000 × 100, standard normal."""
-    X, y = drawn.normal(rng, *drawn.shape(1_000_000, 100, size), dtype)
-    return Problem("tall", X, y, dtype)
+    X, y = drawn.normal(rng, *drawn.shape(1_000_000, 100, size), dtype, correlation=correlation)
+    return Problem(drawn.named("tall", correlation), X, y, dtype)

@@ -8,7 +8,7 @@ from benchmarks.problem import Dtype, Problem
 from benchmarks.problems import drawn
 
 
-def draw(rng: np.random.Generator, size: float, dtype: Dtype) -> Problem:
+def draw(rng: np.random.Generator, size: float, dtype: Dtype, correlation: float = 0.0) -> Problem:
     """2,000 × 20,000, standard normal."""
-    X, y = drawn.normal(rng, *drawn.shape(2_000, 20_000, size), dtype)
-    return Problem("wide", X, y, dtype)
+    X, y = drawn.normal(rng, *drawn.shape(2_000, 20_000, size), dtype, correlation=correlation)
+    return Problem(drawn.named("wide", correlation), X, y, dtype)
