@@ -6,6 +6,7 @@ import click
 
 from benchmarks.passes import one_pass
 from benchmarks.peers import peers
+from benchmarks.solvers import solvers
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -15,6 +16,7 @@ def main() -> None:
 
 main.add_command(peers)
 main.add_command(one_pass)
+main.add_command(solvers)
 
 if __name__ == "__main__":
     main(prog_name="python -m benchmarks")

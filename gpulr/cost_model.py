@@ -55,7 +55,7 @@ def smooth_solvers(m: int, n: int, outputs: int = 1, stored: int | None = None) 
     if m < FEWEST_ROWS * n:
         sketch = inf
     elif outputs == 1 and newton_is_cheap_on_a_sample(m, n):
-        sketch = SKETCH_PASSES * a_pass + (30 * n + m / 16) * row + 3 * NEWTON_ITERATION + 3 * ITERATION
+        sketch = SKETCH_PASSES * a_pass + (30 * n + m / 16) * row + 3 * NEWTON_ITERATION + 7 * ITERATION
     else:
         sketch = SKETCH_GRAM_PASSES * a_pass + 6 * n * row + CHOLESKY * n**3
     lbfgs = HESSIAN_PASSES * a_pass + hessian if n * outputs <= HESSIAN_SIZE else LBFGS_PASSES * a_pass
