@@ -15,19 +15,20 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
 import click
 import numpy as np
-from rich import box
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Column, Table
 
 from gpulr import __version__, bench, data_files, datasets, device, images, training
+from gpulr.bench import tables
 from gpulr.model_file import Model, load_model, save_model
 from gpulr.passes import PASSES
 from gpulr.solvers import Look
@@ -217,23 +218,51 @@ def predict(model_file: Path, inputs: tuple[Path, ...], x_name: str | None, as_j
     stdout.print(table)
 
 
+RACES = ("training", "sizes", "pass")
+
+
 @main.command(name="bench")
 @data_options
-@click.option("--iterations", type=click.IntRange(1), default=2000, show_default=True)
-@click.option("--repeats", type=click.IntRange(1), default=5, show_default=True)
+@click.option(
+    "--race",
+    "races",
+    type=click.Choice(RACES),
+    multiple=True,
+    default=RACES,
+    show_default=True,
+    help="training: on DATA; sizes: on synthetic data of 100 entries and more; pass: one pass in reads of X. "
+    "Repeat for several.",
+)
+@click.option("--iterations", type=click.IntRange(1), default=2000, show_default=True, help="Of a training.")
+@click.option("--repeats", type=click.IntRange(1), help="Interleaved rounds.  [default: 3, or 7 with --full]")
+@click.option("--full", is_flag=True, help="Up to 10⁸ entries, and all dtypes: an hour instead of two minutes.")
 @reports
 def bench_command(
     data: str, x_name: str | None, y_name: str | None, test_size: float | None, image_size: int | None, seed: int,
-    iterations: int, repeats: int, as_json: bool,
+    races: tuple[str, ...], iterations: int, repeats: int | None, full: bool, as_json: bool,
 ) -> None:  # fmt: skip
-    """Race for loops, the lesson's NumPy and gpulr, on the CPU and the GPU, training on DATA."""
-    dataset = datasets.load_dataset(data, x=x_name, y=y_name, test_size=test_size, seed=seed, image_size=image_size)
+    """Race for loops, the lesson's NumPy and gpulr, on the CPU and the GPU: training on DATA, over sizes, and one pass."""
+    effort = bench.EFFORTS["full" if full else "quick"]
+    effort = effort if repeats is None else replace(effort, repeats=repeats)
+    records: dict[str, Any] = {"environment": bench.environment()}
     with stderr.status("") as status:
-        record = bench.speedup(dataset, iterations=iterations, repeats=repeats, progress=status.update)
+        if "training" in races:
+            dataset = datasets.load_dataset(
+                data, x=x_name, y=y_name, test_size=test_size, seed=seed, image_size=image_size
+            )
+            records["training"] = bench.speedup(
+                dataset, iterations=iterations, repeats=effort.repeats, budget=effort.budget, progress=status.update
+            )
+        if "sizes" in races:
+            records["sizes"] = bench.sweep(effort, iterations=iterations, progress=status.update)
+        if "pass" in races:
+            records["pass"] = bench.passes(effort, progress=status.update)
     if as_json:
-        _print_json(record)
-    else:
-        _print_race(record)
+        _print_json(records)
+        return
+    for race, show in zip(RACES, (tables.show_training, tables.show_sweep, tables.show_passes), strict=True):
+        if race in records:
+            show(records[race], stdout)
 
 
 @main.command()
@@ -372,40 +401,6 @@ def _print_training(summary: dict[str, Any]) -> None:
     }
     for name, text in lines.items():
         stdout.print(f"[bold]{name}[/]: {escape(text)}", soft_wrap=True, highlight=False)
-
-
-def _print_race(record: dict[str, Any]) -> None:
-    shape = f"{record['n_samples']} samples, {record['n_features']} features"
-    title = f"{record['data']}: {shape}, {record['dtype']}, training of {record['iterations']} iterations"
-    names = ("", "device", "space", "iteration", "× loop", "training", "× loop")
-    columns = [Column(name, justify="right" if place > 2 else "left", no_wrap=True) for place, name in enumerate(names)]
-    table = Table(*columns, box=box.SIMPLE_HEAD, padding=0)  # so narrow that it fits 80 columns
-    notes = []
-    for timing in record["results"]:
-        who = f"{timing['name']} on {timing['device']}"
-        if timing["unavailable"]:
-            notes.append(timing["unavailable"])
-            continue
-        table.add_row(
-            timing["name"], timing["device"], timing["space"],
-            f"{timing['iteration_seconds'] * 1e3:.3f} ms", f"{timing['iteration_speedup']:.1f}",
-            "*" * timing["extrapolated"] + f"{timing['training_seconds']:.3f} s", f"{timing['training_speedup']:.1f}",
-        )  # fmt: skip
-        if timing["transfer_seconds"] is not None:
-            notes.append(
-                f"{who}: X moves to the GPU in {timing['transfer_seconds'] * 1e3:.3f} ms, a part of the training"
-            )
-        if not timing["finite_costs"]:
-            notes.append(f"{who}: its cost is not a finite number, for its formula takes log(0)")
-    if any(timing["extrapolated"] for timing in record["results"]):
-        notes.insert(0, "* extrapolated: cut short, and the other iterations added at the time of one")
-    ranges = [timing[key] for timing in record["results"] for key in ("iteration_range", "training_range")]
-    if any(greatest > 2 * least for least, greatest in filter(None, ranges)):
-        notes.append("repeats differ more than twofold: the machine was busy (--json has the range of each time)")
-    stdout.print(escape(title), soft_wrap=True, highlight=False)
-    stdout.print(table)
-    for note in dict.fromkeys(notes):
-        stdout.print(escape(note), soft_wrap=True, highlight=False)
 
 
 def _percent(value: float | None) -> str:

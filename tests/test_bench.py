@@ -14,6 +14,8 @@ from click.testing import CliRunner
 from conftest import gpu
 
 from gpulr import bench, device, load_dataset
+from gpulr.bench import clock, contestants, notebook, race, roofline, sizes
+from gpulr.bench.contestants import LOOP, Contestant, Setting
 from gpulr.cli import main
 from gpulr.datasets import Dataset
 from gpulr.training import train
@@ -26,7 +28,7 @@ def digits():
 
 def test_the_lessons_numpy_trains_the_same_model(digits):
     X, Y = (digits.X_train * digits.scale).T, digits.y_train[None, :].astype(float)
-    w, b, costs = bench.lesson_train(X, Y, 0.1, 20)
+    w, b, costs = notebook.lesson_train(X, Y, 0.1, 20)
     model = train(digits, iterations=20, learning_rate=0.1, dtype="float64").model
     np.testing.assert_allclose(w[:, 0], model.w, rtol=1e-10)
     np.testing.assert_allclose(b, model.b, rtol=1e-10)
@@ -48,7 +50,7 @@ def wide_data(seed=0, scale=1.0):
 def test_the_record(digits):
     record = bench.speedup(digits, iterations=40, repeats=2, budget=0.02)
     results = results_of(record)
-    loop, gpulr = results[bench.LOOP, "cpu"], results["gpulr", "cpu"]
+    loop, gpulr = results[LOOP, "cpu"], results["gpulr", "cpu"]
     assert loop["extrapolated"]
     assert loop["iteration_speedup"] == loop["training_speedup"] == 1
     for timing in (loop, gpulr, results["lesson, NumPy", "cpu"]):
@@ -70,8 +72,8 @@ def test_what_is_cut_short_is_extrapolated_to_the_whole():
         time.sleep(0.01 * length)
         return []
 
-    slow = bench.Contestant("slow", device.choose("cpu"), "features", lambda: time.sleep(0.01), training, lambda: None)
-    (timing,) = bench._race([slow], iterations=100, repeats=1, budget=0.05, progress=lambda _: None)
+    slow = Contestant("slow", device.choose("cpu"), "features", lambda: time.sleep(0.01), training, lambda: None)
+    (timing,) = race._race([slow], iterations=100, repeats=1, budget=0.05, progress=clock.silent)
     assert timing.extrapolated
     assert max(ran) <= 5
     assert 1 <= timing.training_seconds < 2
@@ -87,9 +89,9 @@ def test_gpulr_is_timed_in_the_space_where_it_trains():
 
 def test_the_lesson_computes_in_float64_from_the_stored_data(monkeypatch):
     seen = []
-    propagate = bench.lesson_propagate
-    monkeypatch.setattr(bench, "lesson_propagate", lambda w, b, X, Y: seen.append(X.dtype) or propagate(w, b, X, Y))
-    lesson = bench._lesson(wide_data(), device.choose("cpu"), 0.005)
+    propagate = notebook.lesson_propagate
+    monkeypatch.setattr(notebook, "lesson_propagate", lambda w, b, X, Y: seen.append(X.dtype) or propagate(w, b, X, Y))
+    lesson = contestants._lesson(wide_data(), device.choose("cpu"), Setting(1, 0.005))
     lesson.training(1)
     assert seen == [np.float64]
 
@@ -162,15 +164,125 @@ def test_without_a_gpu_the_reason_is_given(digits, monkeypatch):
     assert all(timing["iteration_seconds"] is None for timing in missing)
 
 
+EFFORT = bench.Effort(
+    repeats=1, budget=0.01, largest=1000, dtypes=("float32", "uint8"), pass_entries=2000, pass_shapes=1
+)
+
+
+def test_the_sweep(monkeypatch):
+    monkeypatch.setattr(sizes, "LOOP_ENTRIES", 300)
+    record = bench.sweep(EFFORT, iterations=20)
+    json.dumps(record, allow_nan=False)
+    assert [(point["entries"], point["stored_as"]) for point in record["points"]] == [
+        (100, "float32"), (1000, "float32"), (100, "uint8"), (1000, "uint8"),
+    ]  # fmt: skip
+    for point in record["points"]:
+        assert point["n_samples"] * point["n_features"] == pytest.approx(point["entries"], rel=0.01)
+        results = results_of(point)
+        assert results[LOOP, "cpu"]["iteration_extrapolated"] == (point["entries"] > 300)
+        assert not results["lesson, NumPy", "cpu"]["iteration_extrapolated"]
+        assert results["gpulr", "cpu"]["finite_costs"]
+
+
+def test_the_loop_on_some_rows_is_extrapolated_to_all():
+    data = sizes.synthetic(10_000, "float32")
+    loop = contestants.on_device(data, device.choose("cpu"), Setting(1, 0.005, "float32", loop_entries=1000))[0]
+    assert loop.factor == 10
+    assert loop.training(1) == [pytest.approx(np.log(2))]
+
+
+def test_a_size_that_does_not_fit_in_memory_is_left_out(monkeypatch):
+    monkeypatch.setattr(device, "host_memory", lambda: (10_000, 10**12))
+    first, second = bench.sweep(bench.Effort(1, 0.01, 1000, ("float32",), 0, 0), iterations=2)["points"]
+    assert first["results"]
+    assert "0.0 GB are free" in second["why_not"]
+
+
+def test_synthetic_data_have_both_classes():
+    for dtype in roofline.DTYPES:
+        data = sizes.synthetic(100, dtype)
+        assert data.X_train.dtype == dtype
+        assert set(data.y_train) == {0, 1}
+
+
+def raced(entries, cpu, gpu, dtype="float32"):
+    one = [{"name": "gpulr", "device": "cpu", "iteration_seconds": cpu, "training_seconds": cpu}]
+    one.append({"name": "gpulr", "device": "cuda:0", "iteration_seconds": gpu, "training_seconds": None})
+    return {"entries": entries, "stored_as": dtype, "results": one}
+
+
+def test_the_crossover_is_where_the_gpu_wins_from_then_on():
+    left_out = {"entries": 10**5, "stored_as": "float32", "why_not": ""}
+    points = [raced(100, 3, 2), raced(1000, 1, 2), raced(10**4, 9, 2), left_out, raced(10**6, 99, 3)]
+    iteration, training = bench.crossovers(points)
+    assert iteration == {"dtype": "float32", "what": "iteration", "entries": 10**4, "measured": True}
+    assert training == {"dtype": "float32", "what": "training", "entries": None, "measured": False}
+    assert bench.crossovers([raced(100, 1, 2)])[0] == iteration | {"entries": None}
+
+
+def test_the_steps_multiply_up_to_the_speedup_of_the_whole():
+    record = bench.speedup(wide_data(), iterations=2000, repeats=1, budget=0.01)
+    on_cpu = [step for step in record["steps"] if step["factor"] is not None]
+    assert [step["what"] for step in on_cpu] == ["vectorization", "code", "algebra (Gram space)"]
+    whole = results_of(record)["gpulr", "cpu"]["training_speedup"]
+    assert np.prod([step["factor"] for step in on_cpu]) == pytest.approx(whole)
+    assert [step["what"] for step in record["steps"] if step["factor"] is None][-1] == "GPU"
+
+
+def test_the_passes_are_timed_and_those_for_a_gpu_say_why_not(monkeypatch):
+    monkeypatch.setattr(device, "why_no_gpu", lambda: "a stand-in for the reason")
+    monkeypatch.setattr(roofline, "LOOP_ENTRIES", 1000)
+    record = bench.passes(EFFORT, dtypes=("uint8",), threads=1)
+    json.dumps(record, allow_nan=False)
+    timings = {(timing["one_pass"], timing["device"]): timing for timing in record["timings"]}
+    assert timings["loop", "cpu"]["extrapolated"]
+    for name in ("lesson", "vectorized", "blocked"):
+        timing = timings[name, "cpu"]
+        assert len(timing["seconds"]) == 1
+        assert min(timing["seconds"]) > 0 < min(timing["read_seconds"])
+        assert timing["extra_bytes"] > 0
+        assert not timing["transfer_seconds"]
+    for name in ("lesson", "vectorized"):
+        assert "a stand-in for the reason" in timings[name, "cuda"]["why_not"]
+    assert ("blocked", "cuda") not in timings
+
+
+def test_all_passes_of_the_roofline_compute_the_same():
+    rng = np.random.default_rng(0)
+    X = sizes.random_matrix(rng, (50, 7), "uint8")
+    y, w = roofline._labels_and_weights(X)
+    cost, dw, db, _ = roofline._pass("vectorized", X, y, w)()
+    lesson = roofline._pass("lesson", X, y, w)()
+    np.testing.assert_allclose(lesson[0], cost / 50, rtol=1e-5)
+    np.testing.assert_allclose(lesson[1][:, 0], dw / 50, rtol=1e-4)
+    np.testing.assert_allclose(lesson[2], db / 50, rtol=1e-5)
+
+
+@pytest.mark.gpu
+def test_the_passes_on_a_gpu(request):
+    gpu(request)
+    record = bench.passes(EFFORT)
+    on_gpu = [timing for timing in record["timings"] if timing["device"] == "cuda:0"]
+    assert {timing["one_pass"] for timing in on_gpu} >= {"lesson", "vectorized"}
+    for timing in on_gpu:
+        assert timing["why_not"] is None
+        for what in ("seconds", "read_seconds", "copy_seconds", "transfer_seconds"):
+            assert min(timing[what]) > 0
+
+
 def test_the_command(monkeypatch):
     monkeypatch.setattr(device, "why_no_gpu", lambda: "a stand-in for the reason")
+    monkeypatch.setitem(bench.EFFORTS, "quick", EFFORT)
     arguments = ["bench", "--iterations", "3", "--repeats", "1"]
     table = CliRunner().invoke(main, arguments).stdout
     assert "loop (pure Python)" in table
-    assert "extrapolated" not in table
-    assert "a stand-in for the reason" in table
-    record = json.loads(CliRunner().invoke(main, [*arguments, "--json"]).stdout)
-    assert record["iterations"] == 3
+    assert "Milliseconds of one iteration" in table
+    assert "20 × 100 uint8" in table
+    assert table.count("no GPU: a stand-in for the reason") == 3
+    record = json.loads(CliRunner().invoke(main, [*arguments, "--race", "training", "--json"]).stdout)
+    assert record["training"]["iterations"] == 3
+    assert record["environment"]["thread_pools"]
+    assert "sizes" not in record
 
 
 def test_the_table_tells_what_the_reader_should_know(monkeypatch):
@@ -178,9 +290,17 @@ def test_the_table_tells_what_the_reader_should_know(monkeypatch):
     told |= {"iteration_range": [0.001, 0.003], "training_seconds": 2.0, "training_range": [2.0, 2.1]}
     told |= {"iteration_speedup": 1.0, "training_speedup": 1.0, "extrapolated": True, "transfer_seconds": 0.25}
     told |= {"finite_costs": False, "unavailable": None}
-    record = {"data": "[x]", "n_samples": 2, "n_features": 3, "iterations": 5, "dtype": "float64", "results": [told]}
+    record = {
+        "data": "[x]",
+        "n_samples": 2,
+        "n_features": 3,
+        "iterations": 5,
+        "dtype": "float64",
+        "results": [told],
+        "steps": [],
+    }
     monkeypatch.setattr(bench, "speedup", lambda *_, **__: record)
-    table = CliRunner().invoke(main, ["bench"]).stdout
+    table = CliRunner().invoke(main, ["bench", "--race", "training"]).stdout
     assert table.startswith("[x]: 2 samples, 3 features, float64, training of 5 iterations")
     for note in ("* extrapolated", "in 250.000 ms", "not a finite number", "the machine was busy"):
         assert note in table

@@ -40,7 +40,7 @@ def test_every_other_command_runs(cats_folder, tmp_path, monkeypatch):
             assert program == ".venv/bin/pip"
             continue
         if arguments[0] == "bench":
-            arguments += ["--iterations", "2", "--repeats", "1"]  # the full race takes a minute
+            arguments += ["--race", "training", "--iterations", "2", "--repeats", "1"]  # all races take a minute
         result = CliRunner().invoke(main, arguments)
         assert result.exit_code == 0, result.output
         ran.append(arguments[0])

@@ -1,0 +1,196 @@
+"""One forward and backward pass against one plain read of X, for every kind of pass, on the CPU and on a GPU.
+
+A pass cannot be faster than memory gives X to it: reads of X is the figure that tells how much there is to gain.
+"""
+
+from __future__ import annotations
+
+import tracemalloc
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from typing import Any
+
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+from gpulr import device as devices
+from gpulr.bench import clock, machine
+from gpulr.bench.effort import Effort
+from gpulr.bench.notebook import lesson_propagate
+from gpulr.bench.sizes import random_matrix
+from gpulr.device import Array, Device
+from gpulr.parallel import one_core_a_block
+from gpulr.passes import HOST_ONLY, PASSES, named
+from gpulr.rows import MemoryRows
+
+SHAPES = {
+    "1e6x100": (1_000_000, 100),
+    "1e5x1e3": (100_000, 1_000),
+    "1e4x1e4": (10_000, 10_000),
+    "3e6x32": (3_000_000, 32),
+    "2.5e4x4e3": (25_000, 4_000),
+}
+DTYPES = ("float32", "float64", "uint8", "float16")
+LOOP_ENTRIES = 200_000
+"""Of X, that the pass in `for` loops is timed on: a tenth of a second."""
+
+
+@dataclass
+class Timing:
+    """A kind of pass on one X and device.
+
+    Attributes:
+        rows, columns, dtype: of X.
+        device: "cpu" or "cuda:N"; "cuda" where there is none.
+        one_pass: its name in `gpulr.passes.PASSES`, or "lesson".
+        seconds: of each round, for all of X; on a GPU between two of its events, X being there already.
+        read_seconds: of the plain reads, of which there was one before each pass, whichever it was.
+        copy_seconds: of copies of X from the GPU's memory to itself; empty on the CPU.
+        transfer_seconds: of moves of X to the GPU; empty on the CPU.
+        extra_bytes: peak memory above that before the pass; None on a GPU or if it cannot run.
+        extrapolated: timed on a few rows, and as many times slower for all.
+        why_not: why there are no seconds; None if there are.
+    """
+
+    rows: int
+    columns: int
+    dtype: str
+    device: str
+    one_pass: str
+    seconds: list[float] = field(default_factory=list)
+    read_seconds: list[float] = field(default_factory=list)
+    copy_seconds: list[float] = field(default_factory=list)
+    transfer_seconds: list[float] = field(default_factory=list)
+    extra_bytes: int | None = None
+    extrapolated: bool = False
+    why_not: str | None = None
+
+
+def passes(
+    effort: Effort,
+    *,
+    shapes: Sequence[str] | None = None,
+    dtypes: Sequence[str] = DTYPES,
+    threads: int | None = None,
+    progress: clock.Progress = clock.silent,
+) -> dict[str, Any]:
+    """Race the passes over several shapes and dtypes of X.
+
+    Args:
+        effort: how large and how often.
+        shapes: keys of `SHAPES`, with as many rows as the effort's entries make. None: as the effort has it.
+        dtypes: of X.
+        threads: on the CPU; None for all cores.
+        progress: called with what is done next.
+
+    Returns:
+        JSON values: timings, a list of `Timing`; threads.
+    """
+    threads = threads or machine.cores()
+    gpu = devices.choose("auto")
+    timings: list[Timing] = []
+    for shape in shapes or list(SHAPES)[: effort.pass_shapes]:
+        rows, n = SHAPES[shape]
+        rows = max(2, round(rows * effort.pass_entries / 10**8))
+        for dtype in dtypes:
+            progress(f"pass over {rows:,} × {n:,} {dtype}")
+            X = random_matrix(np.random.default_rng(0), (rows, n), dtype)
+            timings += on_cpu(X, effort.repeats, threads)
+            timings += on_gpu(X, effort.repeats, gpu)
+    return {"timings": [asdict(timing) for timing in timings], "threads": threads}
+
+
+def on_cpu(X: np.ndarray, repeats: int, threads: int) -> list[Timing]:
+    """Time every kind of pass on X (m, n), in rounds, with a plain read of X before each.
+
+    The computation is in float64 for float64, otherwise in float32. The threads are those of BLAS, which `gpulr.parallel`
+    gives one block of rows each.
+    """
+    cpu = devices.choose("cpu")
+    m, n = X.shape
+    y, w = _labels_and_weights(X)
+    timings, calls = [], []
+    reads: list[float] = []
+    with ThreadPoolExecutor(threads) as pool, threadpool_limits(threads, user_api="blas"), one_core_a_block():
+        for name in ("lesson", *PASSES):
+            some = max(1, min(m, LOOP_ENTRIES // n)) if name == "loop" else m
+            timing = Timing(m, n, str(X.dtype), "cpu", name, read_seconds=reads, extrapolated=some < m)
+            timings.append(timing)
+            try:
+                call = _pass(name, X[:some], y[:some], w)
+            except (RuntimeError, ValueError) as error:  # not installed, or made for other devices
+                timing.why_not = str(error)
+                continue
+            with _scope(name, threads):
+                timing.extra_bytes = _extra_bytes(call)  # compiles and warms up, too
+            calls.append((timing, call, m / some))
+        for _ in range(repeats):
+            for timing, call, times in calls:
+                with _scope(timing.one_pass, threads):
+                    reads.append(machine.read_seconds(X, pool))
+                    timing.seconds.append(clock.seconds(call, cpu) * times)
+    return timings
+
+
+def on_gpu(X: np.ndarray, repeats: int, gpu: Device) -> list[Timing]:
+    """The same on a GPU: kernel time by events, and apart from it the move of X (m, n) there, a read and a copy of it."""
+    m, n = X.shape
+    names = [name for name in ("lesson", *PASSES) if name not in ("loop", *HOST_ONLY)]
+    if gpu.index is None:
+        return [Timing(m, n, str(X.dtype), "cuda", name, why_not=gpu.reason) for name in names]
+    with gpu.current():
+        moves = [clock.seconds(partial(gpu.put, X), gpu) for _ in range(repeats + 1)][1:]  # the first one allocates
+        placed = gpu.put(X)
+        y, w = (gpu.put(array) for array in _labels_and_weights(X))
+        flat = placed.reshape(-1).view("uint8")
+        words = flat[: flat.size // 8 * 8].view("int64")
+        reads = clock.gpu_seconds(words.sum, gpu, "read", repeats)
+        copies = clock.gpu_seconds(placed.copy, gpu, "copy", repeats)
+        timings = []
+        for name in names:
+            timing = Timing(m, n, str(X.dtype), gpu.name, name, [], reads, copies, moves)
+            timings.append(timing)
+            try:
+                timing.seconds = clock.gpu_seconds(_pass(name, placed, y, w), gpu, name, repeats)
+            except (RuntimeError, ValueError) as error:
+                timing.why_not = str(error)
+    return timings
+
+
+def _labels_and_weights(X: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(0)
+    m, n = X.shape
+    dtype = np.dtype(np.float64 if X.dtype == np.float64 else np.float32)
+    w = rng.standard_normal(n) / np.sqrt(n) / (255 if X.dtype == np.uint8 else 1)
+    return rng.integers(0, 2, m).astype(dtype), w.astype(dtype)
+
+
+def _pass(name: str, X: Array, y: Array, w: Array) -> Callable[[], object]:
+    """A call of one pass. The lesson converts X as a whole at each, for it has no other way to take what is not its type."""
+    if name == "lesson":
+        column, row = w[:, None], y[None, :]
+        return lambda: lesson_propagate(column, 0.0, X.astype(w.dtype, copy=False).T, row)
+    _, one_pass = named(name, X)
+    return partial(MemoryRows(X, y).propagate, one_pass, w, w[0] * 0)
+
+
+def _scope(name: str, threads: int) -> AbstractContextManager[object]:
+    """gpulr gives each core a block of rows, with BLAS at one thread; the lesson knows no blocks: its threads are BLAS's."""
+    return threadpool_limits(threads, user_api="blas") if name == "lesson" else nullcontext()
+
+
+def _extra_bytes(call: Callable[[], object]) -> int:
+    """Peak memory of a call above that before it, of arrays and Python objects.
+
+    Not that of the process, which keeps what earlier passes have freed. The first call warms up: what it loads stays.
+    """
+    call()
+    tracemalloc.start()
+    try:
+        call()
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
