@@ -4,35 +4,53 @@ from __future__ import annotations
 
 import os
 import subprocess
-import time
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+from threadpoolctl import threadpool_limits
 
 from gpulr.bench import environment
-
-CHUNK = 1 << 23
-"""Bytes that a thread reads at a time: 8 MB."""
+from gpulr.bench.machine import read_bandwidth
 
 BUSY = 0.5
 """Processes that were running on average in the last minute, above which a race is not fair."""
 
+LIBRARIES = (
+    "gpulr", "numpy", "scipy", "scikit-learn", "numba", "cupy-cuda12x", "cupy-cuda13x", "torch", "jax",
+)  # fmt: skip
+"""Whose versions are in every record, where they are installed; competitors tell theirs in the peers race."""
+
 
 def describe(threads: int) -> dict[str, Any]:
-    """JSON values: those of `gpulr.bench.environment`, load, memory_bytes, read_bandwidth (bytes a second), commit, date."""
+    """JSON values: those of `gpulr.bench.environment` (processor, GPUs with their driver, ...), load, memory_bytes,
+    threads, read_bandwidth (bytes a second), versions, commit, modified (there were changes beside it) and date.
+    """
     return {
         **environment(),
         "load": os.getloadavg()[0],
         "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
         "threads": threads,
         "read_bandwidth": read_bandwidth(threads),
+        "versions": versions(),
         "commit": _git("rev-parse", "HEAD"),
         "modified": bool(_git("status", "--porcelain")),
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
     }
+
+
+def versions() -> dict[str, str]:
+    """Of `LIBRARIES` that are installed."""
+    installed = {}
+    for name in LIBRARIES:
+        try:
+            installed[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return installed
 
 
 def summary(machine: dict[str, Any]) -> str:
@@ -49,26 +67,13 @@ def summary(machine: dict[str, Any]) -> str:
     )
 
 
-def read_seconds(array: np.ndarray, pool: ThreadPoolExecutor) -> float:
-    """Seconds of one plain read of an array by the threads of a pool.
+@contextmanager
+def limited(threads: int) -> Iterator[None]:
+    """Within this, BLAS has so many threads in this process, SciPy's own library included."""
+    import scipy.linalg  # noqa: F401  # loaded, so that its BLAS is found
 
-    The bytes are added up as 64-bit integers, whatever they mean: the least work that reads them all, at the same speed
-    for all types and values.
-    """
-    whole = array.reshape(-1).view(np.uint8)
-    words = whole[: whole.size // 8 * 8].view(np.int64)
-    chunks = [words[start : start + CHUNK // 8] for start in range(0, len(words), CHUNK // 8)]
-    begin = time.perf_counter()
-    for _ in pool.map(np.sum, chunks):
-        pass
-    return time.perf_counter() - begin
-
-
-def read_bandwidth(threads: int, size: int = 400_000_000, repeats: int = 7) -> float:
-    """Bytes a second at which so many threads read memory: the best of a few reads of `size` bytes."""
-    array = np.ones(size, np.uint8)  # not zeros, which would all be one page
-    with ThreadPoolExecutor(threads) as pool:
-        return size / min(read_seconds(array, pool) for _ in range(repeats))
+    with threadpool_limits(threads, user_api="blas"):
+        yield
 
 
 def _git(*arguments: str) -> str | None:

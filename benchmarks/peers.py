@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -32,13 +33,37 @@ class Strength(click.ParamType[Any]):
         return number
 
 
+@dataclass(frozen=True)
+class Amount:
+    """What is raced if nothing else is asked for.
+
+    Attributes:
+        problems: of `PROBLEMS`.
+        scale: share of the entries of the synthetic data.
+        limit: seconds that a fit may take.
+        everyone: those competitors, too, who are rarely fast.
+    """
+
+    problems: tuple[str, ...]
+    scale: float
+    limit: float
+    everyone: bool
+
+
+AMOUNTS = {
+    "quick": Amount(("tall", "elastic_net"), 0.01, 1.0, False),
+    "normal": Amount(tuple(problems.PROBLEMS), 1.0, 60.0, False),
+    "full": Amount(tuple(problems.PROBLEMS), 1.0, 300.0, True),
+}
+
+
 @click.command()
 @click.option(
     "--problem",
     "problem_names",
     type=click.Choice(list(problems.PROBLEMS)),
     multiple=True,
-    help="Repeat for several.  [default: all]",
+    help=f"Repeat for several.  [default: all, with --quick {' and '.join(AMOUNTS['quick'].problems)}]",
 )
 @click.option(
     "--competitor",
@@ -51,9 +76,8 @@ class Strength(click.ParamType[Any]):
 @click.option(
     "--scale",
     type=click.FloatRange(0, 1, min_open=True),
-    default=1.0,
-    show_default=True,
-    help="Share of the entries of the synthetic data.",
+    default=None,
+    help="Share of the entries of the synthetic data.  [default: 1, with --quick 0.01]",
 )
 @click.option("--C", "strength", type=Strength(), default=1.0, show_default=True, help="1/m for that of m samples.")
 @click.option("--dtype", type=click.Choice(["float32", "float64"]), default="float32", show_default=True)
@@ -71,9 +95,8 @@ class Strength(click.ParamType[Any]):
 @click.option(
     "--limit",
     type=click.FloatRange(0, min_open=True),
-    default=Rules.limit,
-    show_default=True,
-    help="Seconds for a fit.",
+    default=None,
+    help="Seconds for a fit.  [default: 60, with --quick 1, with --full 300]",
 )
 @click.option(
     "--cache",
@@ -81,42 +104,52 @@ class Strength(click.ParamType[Any]):
     default=None,
     help="Folder of the reference solutions.  [default: in the user's cache]",
 )
+@options.amount
 @options.repeats
 @options.threads
 @options.as_json
 def peers(
-    problem_names: tuple[str, ...], competitor_names: tuple[str, ...], everyone: bool, scale: float, strength: float | str,
-    dtype: Dtype, intercept: bool | None, seed: int, gaps: tuple[float, ...], limit: float, cache: Path | None, repeats: int,
-    threads: int, json_file: Path | None,
-) -> None:  # fmt: skip
+    problem_names: tuple[str, ...], competitor_names: tuple[str, ...], everyone: bool, scale: float | None,
+    strength: float | str, dtype: Dtype, intercept: bool | None, seed: int, gaps: tuple[float, ...], limit: float | None,
+    cache: Path | None, effort: str, repeats: int | None, threads: int, json_file: Path | None,
+) -> dict[str, Any]:  # fmt: skip
     """Time to a relative gap of the objective, for gpulr and for other libraries.
 
     All minimize the same objective on the same data with the same number of threads; a judge that belongs to none of them
     decides which gap a solution has.
     """
+    amount = AMOUNTS[effort]
     cache = cache or Path(pooch.os_cache("gpulr")) / "benchmarks"
-    rules = Rules(tuple(sorted(gaps, reverse=True)), repeats, limit, threads)
-    settings = {"scale": scale, "C": strength, "dtype": dtype, "intercept": intercept, "seed": seed}
-    record: dict[str, Any] = {"benchmark": "peers", "machine": machine.describe(threads), "settings": settings}
-    record |= {"rules": vars(rules), "races": [], "unavailable": {}}
+    much = options.effort_of(effort, repeats)
+    rules = Rules(tuple(sorted(gaps, reverse=True)), much.repeats, limit or amount.limit, threads)
+    settings = {"scale": scale or amount.scale, "C": strength, "dtype": dtype, "intercept": intercept, "seed": seed}
+    record: dict[str, Any] = {"benchmark": "peers", "machine": machine.describe(threads), "effort": effort}
+    record |= {"settings": settings, "rules": vars(rules), "races": [], "unavailable": {}}
     out = options.output()
     out.print(machine.summary(record["machine"]))
-    for name in problem_names or problems.PROBLEMS:
-        with options.progress() as say:
-            say(f"{name}: making the data")
+    names = problem_names or amount.problems
+    for number, name in enumerate(names, 1):
+        place = f"{number} of {len(names)}, {name}"
+        with options.progress(2 + len(competitor_names or COMPETITORS) + rules.repeats) as bar:
+            bar(f"{place}: making the data")
             try:
-                problem = problems.make(name, seed=seed, size=scale, C=strength, dtype=dtype, intercept=intercept)
+                problem = problems.make(
+                    name, seed=seed, size=scale or amount.scale, C=strength, dtype=dtype, intercept=intercept
+                )
             except problems.UnavailableError as reason:
                 record["unavailable"][name] = str(reason)
                 out.print(f"\n{name} is not available: {escape(str(reason))}")
                 continue
-            say(f"{name}: finding the minimum")
+            bar(f"{place}: finding the minimum")
             found = reference.find(problem, cache)
-            result = race(problem, found, _chosen(competitor_names, everyone, problem), rules, say)
+            chosen = _chosen(competitor_names, everyone or amount.everyone, problem)
+            result = race(problem, found, chosen, rules, bar)
         record["races"].append(result)
         table.show(result, out)
         options.write(record, json_file)  # now: what is measured is not lost when the next problem is stopped
+    options.write(record, json_file)
     out.print(table.LEGEND)
+    return record
 
 
 def _chosen(names: tuple[str, ...], everyone: bool, problem: Problem) -> list[Competitor]:

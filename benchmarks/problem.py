@@ -64,7 +64,7 @@ class Problem:
     @property
     def arrays(self) -> tuple[np.ndarray, ...]:
         """What X consists of: itself, or its three arrays where it is sparse."""
-        return (self.X.data, self.X.indices, self.X.indptr) if self.is_sparse else (self.X,)
+        return (self.X,) if isinstance(self.X, np.ndarray) else (self.X.data, self.X.indices, self.X.indptr)
 
     def features(self, dtype: Dtype | None = None) -> Matrix:
         """scale·X in `dtype` (default: the problem's), X itself where it is that already.

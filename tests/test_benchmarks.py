@@ -6,6 +6,7 @@ import importlib
 import json
 from dataclasses import replace
 
+import click
 import numpy as np
 import pytest
 from click.testing import CliRunner
@@ -13,6 +14,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
 from threadpoolctl import threadpool_limits
 
+from benchmarks import __main__ as commands
 from benchmarks import evaluate, problems, race, reference
 from benchmarks.__main__ import main
 from benchmarks.competitors import COMPETITORS
@@ -21,6 +23,7 @@ from benchmarks.messages import Fit
 from benchmarks.problem import load, save
 from benchmarks.race import Rules
 from benchmarks.remote import CompetitorError, Remote
+from gpulr.bench import EFFORTS, Effort
 
 SMALL = 0.0003
 SYNTHETIC = ["tall", "square", "wide", "images", "multinomial", "sparse", "elastic_net"]
@@ -313,7 +316,7 @@ def run(*arguments):
     return result.stdout
 
 
-@pytest.mark.parametrize("command", ["peers", "pass"])
+@pytest.mark.parametrize("command", ["speedup", "pass", "peers"])
 def test_the_help(command):
     assert "--threads" in run(command, "--help")
 
@@ -346,14 +349,52 @@ def test_peers_end_to_end(tmp_path, monkeypatch):
     assert "snapml-primal: " in output  # it is not installed, or else refuses the intercept
 
 
-def test_pass_end_to_end(tmp_path):
-    tiny = ["--scale", "0.001", "--repeats", "2", "--threads", "1", "--shape", "1e6x100", "--dtype", "uint8"]
-    output = run("pass", *tiny, "--json", str(tmp_path / "r.json"))
+TINY = Effort(repeats=2, budget=0.01, largest=1000, dtypes=("float32",), pass_entries=10**5, pass_shapes=1)
+
+
+def test_pass_end_to_end(tmp_path, monkeypatch):
+    monkeypatch.setitem(EFFORTS, "quick", TINY)
+    output = run("pass", "--quick", "--threads", "1", "--dtype", "uint8", "--json", str(tmp_path / "r.json"))
     assert "1,000 × 100 uint8" in output
     record = json.loads((tmp_path / "r.json").read_text())
-    timings = {timing["one_pass"]: timing for timing in record["timings"]}
-    loop, vectorized = timings["loop"], timings["vectorized"]
+    timings = {(timing["one_pass"], timing["device"]): timing for timing in record["timings"]}
+    loop, vectorized = timings["loop", "cpu"], timings["vectorized", "cpu"]
     assert not loop["extrapolated"]
     assert len(vectorized["seconds"]) == 2
     assert min(vectorized["read_seconds"]) > 0
     assert vectorized["extra_bytes"] > 0
+
+
+def test_speedup_end_to_end(tmp_path, monkeypatch):
+    monkeypatch.setenv("GPULR_DATA", str(tmp_path))  # no cats there
+    monkeypatch.setitem(EFFORTS, "quick", TINY)
+    output = run("speedup", "--quick", "--repeats", "1", "--threads", "1", "--json", str(tmp_path / "r.json"))
+    assert "bytes like the cats': 209 samples, 12288 features" in output
+    record = json.loads((tmp_path / "r.json").read_text())
+    assert record["machine"]["versions"]["gpulr"]
+    (training,) = record["trainings"]
+    assert training["repeats"] == 1
+    assert {point["entries"] for point in record["sweep"]["points"]} == {100, 1000}
+
+
+def test_without_a_name_all_races_are_run(tmp_path, monkeypatch):
+    ran = []
+
+    def stand_in(name):
+        def command(effort, json_file):
+            ran.append((name, effort, json_file))
+            return {"benchmark": name}
+
+        return click.Command(name, callback=command, params=[click.Option(["--effort"]), click.Option(["--json-file"])])
+
+    monkeypatch.setattr(commands, "RACES", {name: stand_in(name) for name in ("speedup", "pass", "peers")})
+    run("--quick", "--json", str(tmp_path / "r.json"))
+    assert ran == [(name, "quick", None) for name in ("speedup", "pass", "peers")]
+    records = json.loads((tmp_path / "r.json").read_text())["records"]
+    assert [record["benchmark"] for record in records] == ["speedup", "pass", "peers"]
+
+
+def test_an_option_before_the_name_of_a_race_is_refused():
+    result = CliRunner().invoke(main, ["--quick", "pass"])
+    assert result.exit_code == 2
+    assert "come after its name, pass" in result.output

@@ -75,5 +75,5 @@ def _digest(problem: Problem) -> str:
     parts = (problem.X.shape, problem.X.dtype.str, problem.C, problem.l1_ratio, problem.scale, problem.intercept)
     hasher = blake2b(repr(parts).encode())
     for array in (*problem.arrays, problem.y):
-        hasher.update(np.ascontiguousarray(array))
+        hasher.update(np.ascontiguousarray(array).data)
     return hasher.hexdigest()[:16]

@@ -39,7 +39,7 @@ def solve(problem: Problem, iterations: int = 100) -> tuple[np.ndarray, np.ndarr
         bound = _bound(problem, G, probabilities)
         if bound <= GOAL * value:
             break
-        size = np.linalg.norm(G)
+        size = float(np.linalg.norm(G))
         first = first or size
         if exact:
             D = -linalg.solve(_hessian(problem, X, probabilities), G, assume_a="pos")

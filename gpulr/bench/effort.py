@@ -27,7 +27,7 @@ class Effort:
 
 
 EFFORTS = {
-    "quick": Effort(3, 0.3, 10**7, ("float32",), 10**7, 1),
+    "quick": Effort(3, 0.2, 10**7, ("float32",), 10**7, 1),
     "normal": Effort(5, 1.0, 10**8, ("float32", "float64"), 10**8, 3),
     "full": Effort(7, 2.0, 10**8, ("float32", "float64", "uint8", "float16"), 10**8, 5),
 }
