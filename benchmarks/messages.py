@@ -26,14 +26,16 @@ class Fit:
     """The answer to a tolerance.
 
     Attributes:
-        seconds: wall-clock time of the fit.
+        seconds: wall-clock time of the fit, with the data where the competitor computes.
+        transfer_seconds: of bringing them there; None where nothing had to be done.
         coef, intercept: the solution, as `benchmarks.competitors.base.Solution`.
         extra_bytes: peak memory during the fit above that of the process with the data before its first fit; None where
-            it cannot be measured.
+            it cannot be measured, on a GPU for example.
         warnings: what the library warned of, each once.
     """
 
     seconds: float
+    transfer_seconds: float | None
     coef: np.ndarray
     intercept: np.ndarray
     extra_bytes: int | None

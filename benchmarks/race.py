@@ -87,7 +87,8 @@ class Result:
     Attributes:
         gap: what was to be reached.
         tol: the coarsest tolerance tried that reached it.
-        seconds: of each round.
+        seconds: of each round, with the data where the competitor computes.
+        transfer_seconds: of bringing them there, of each round; empty where nothing had to be done.
         reached: the gap of each round's solution. Threads make some competitors vary a little.
         extra_bytes: peak memory above the data, of all rounds.
         why_not: why there is no time; None if there is.
@@ -96,6 +97,7 @@ class Result:
     gap: float
     tol: float | None = None
     seconds: list[float] = field(default_factory=list)
+    transfer_seconds: list[float] = field(default_factory=list)
     reached: list[float] = field(default_factory=list)
     extra_bytes: int | None = None
     why_not: str | None = None
@@ -109,10 +111,11 @@ class Result:
 
 @dataclass
 class Entry:
-    """A competitor in a race; `results` has one for each gap."""
+    """A competitor in a race; `results` has one for each gap. `device` is where it computes, "cpu" or "cuda"."""
 
     competitor: str
     results: list[Result]
+    device: str = "cpu"
     ready: Ready | None = None
     trials: list[Trial] = field(default_factory=list)
 
@@ -131,8 +134,8 @@ def race(
     """Race on one problem.
 
     Returns:
-        JSON values: problem, reference (value, bound, method, lowest_seen, complaint) and entries, one for each competitor
-        in their order, those that cannot take part included.
+        JSON values: problem, threads, reference (value, bound, method, lowest_seen, complaint) and entries, one for each
+        competitor in their order, those that cannot take part included.
     """
     judge = Judge(problem, reference)
     with ExitStack() as stack:
@@ -141,7 +144,7 @@ def race(
         entries, running = [], []
         for competitor in competitors:
             why_not = competitor.missing() or competitor.unsupported(problem)
-            entry = Entry(competitor.name, [Result(gap, why_not=why_not) for gap in rules.gaps])
+            entry = Entry(competitor.name, [Result(gap, why_not=why_not) for gap in rules.gaps], competitor.device)
             entries.append(entry)
             if why_not is None:
                 remote = stack.enter_context(Remote(competitor, folder, rules.threads))
@@ -152,6 +155,7 @@ def race(
     found = {"value": reference.value, "bound": reference.bound, "method": reference.method}
     return {
         "problem": problem.describe(),
+        "threads": rules.threads,
         "reference": {**found, "lowest_seen": judge.lowest, "complaint": judge.complaint()},
         "entries": [entry.record() for entry in entries],
     }
@@ -223,6 +227,8 @@ def _rounds(
                 result.why_not = f"round {number + 1}: {error}"
                 continue
             result.seconds.append(fit.seconds)
+            if fit.transfer_seconds is not None:
+                result.transfer_seconds.append(fit.transfer_seconds)
             solutions.append((result, fit))
     for result, fit in solutions:  # only now: the judge's work would disturb the fits
         try:

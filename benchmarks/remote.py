@@ -81,7 +81,7 @@ class Remote:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                env=environment(self._threads),
+                env=environment(self._threads) | self._competitor.variables,
             )
         try:
             self.ready = self._ask(

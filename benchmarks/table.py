@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from typing import Any
 
 from rich import box
@@ -11,7 +12,7 @@ from rich.table import Column, Table
 
 LEGEND = (
     "Seconds to the relative gap, median ± half the spread of all rounds; × is the ratio to the first row. ! marks a gap "
-    "that not every round reached. MB is peak memory above the data."
+    "that not every round reached. MB is peak memory above the data, of the host."
 )
 
 
@@ -32,7 +33,7 @@ def show(race: dict[str, Any], console: Console) -> None:
         peaks = [result["extra_bytes"] for result in entry["results"] if result["extra_bytes"] is not None]
         version = f" {entry['ready']['version']}" if entry["ready"] else ""
         table.add_row(escape(entry["competitor"] + version), *cells, f"{max(peaks) / 1e6:.0f}" if peaks else "")
-        reasons += _reasons(entry)
+        reasons += _reasons(entry) + _transfer(entry) + threads_differ(entry, race.get("threads"))
     console.print(table)
     for reason in reasons:
         console.print(f"  {escape(reason)}", highlight=False)
@@ -58,6 +59,26 @@ def _cells(result: dict[str, Any], base: dict[str, Any]) -> tuple[str, str]:
     mark = "!" if max(result["reached"]) > result["gap"] else ""
     ratio = "" if base["why_not"] else f"{result['median'] / base['median']:.2f}"
     return f"{result['median']:.3g} ± {(result['greatest'] - result['least']) / 2:.1g}{mark}", ratio
+
+
+def _transfer(entry: dict[str, Any]) -> list[str]:
+    """How long the data take to where the competitor computes, where that is worth a line."""
+    seconds = [each for result in entry["results"] for each in result.get("transfer_seconds", ())]
+    if not seconds or statistics.median(seconds) < 1e-4:
+        return []
+    return [f"{entry['competitor']}: its data take {statistics.median(seconds):.3g} s more to where it computes"]
+
+
+def threads_differ(entry: dict[str, Any], threads: int | None) -> list[str]:
+    """A complaint of each thread pool of the competitor's process that has more threads than the race allows."""
+    if threads is None or not entry["ready"]:
+        return []
+    pools = entry["ready"]["thread_pools"]
+    return [
+        f"{entry['competitor']}: {pool['internal_api']} has {pool['num_threads']} threads, the race {threads}"
+        for pool in pools
+        if pool["num_threads"] != threads
+    ]
 
 
 def _reasons(entry: dict[str, Any]) -> list[str]:

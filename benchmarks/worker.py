@@ -54,7 +54,7 @@ def _prepare(competitor: Competitor, folder: Path) -> tuple[Problem, Ready]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # those of the warm-up say nothing of the race
         # Imports, compilation, thread pools. The fits that look for the right tolerance are the second warm-up.
-        competitor.fit(problem.small(), 1e-3)
+        competitor.fit(competitor.put(problem.small()), 1e-3)
     fields = ("user_api", "internal_api", "version", "num_threads")
     pools = [{field: pool[field] for field in fields} for pool in threadpool_info()]
     return problem, Ready(competitor.version(), pools)
@@ -66,12 +66,15 @@ def _fit(competitor: Competitor, problem: Problem, tol: float, before: int | Non
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         begin = time.perf_counter()
-        coef, intercept = competitor.fit(problem, tol)
-        seconds = time.perf_counter() - begin
+        placed = competitor.put(problem)
+        there = time.perf_counter()
+        coef, intercept = competitor.fit(placed, tol)
+        end = time.perf_counter()
     peak = peak_bytes()
-    extra = None if peak is None or before is None else max(0, peak - before)
+    extra = None if peak is None or before is None or competitor.device != "cpu" else max(0, peak - before)
     messages = dict.fromkeys(f"{warning.category.__name__}: {warning.message}" for warning in caught)
-    return Fit(seconds, np.asarray(coef), np.asarray(intercept), extra, tuple(messages))
+    transfer = None if type(competitor).put is Competitor.put else there - begin
+    return Fit(end - there, transfer, np.asarray(coef), np.asarray(intercept), extra, tuple(messages))
 
 
 def _failed(error: Exception) -> Failed:

@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import importlib
+import io
 import json
+import re
 from dataclasses import replace
+from urllib.error import URLError
 
 import click
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from rich.console import Console
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
 from threadpoolctl import threadpool_limits
 
 from benchmarks import __main__ as commands
-from benchmarks import evaluate, problems, race, reference
+from benchmarks import evaluate, problems, race, reference, table
 from benchmarks.__main__ import main
 from benchmarks.competitors import COMPETITORS
+from benchmarks.competitors.sklearn_torch_cuda import SklearnTorchCuda
 from benchmarks.evaluate import objective
 from benchmarks.messages import Fit
 from benchmarks.problem import load, save
@@ -26,7 +31,7 @@ from benchmarks.remote import CompetitorError, Remote
 from gpulr.bench import EFFORTS, Effort
 
 SMALL = 0.0003
-SYNTHETIC = ["tall", "square", "wide", "images", "multinomial", "sparse", "elastic_net"]
+SYNTHETIC = ["tall", "square", "wide", "correlated", "images", "multinomial", "sparse", "elastic_net"]
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -88,6 +93,32 @@ def test_data_that_are_not_at_hand_say_what_to_do(monkeypatch):
         problems.make("cats")
 
 
+def test_neighbours_are_as_correlated_as_they_say():
+    X = problems.make("correlated", size=0.1).X.astype(float)
+    np.testing.assert_allclose(X.var(axis=0), 1, atol=0.05)
+    assert np.mean(X[:, 1:] * X[:, :-1]) == pytest.approx(0.9, abs=0.01)
+
+
+@pytest.mark.parametrize(("module", "fetcher"), [("covtype", "fetch_covtype"), ("mnist", "fetch_openml")])
+def test_without_a_network_real_data_are_not_available(module, fetcher, monkeypatch):
+    def no_network(*_, **__):
+        raise URLError("no network")
+
+    monkeypatch.setattr(importlib.import_module(f"benchmarks.problems.{module}"), fetcher, no_network)
+    with pytest.raises(problems.UnavailableError, match=r"cannot be fetched, URLError: .*no network"):
+        problems.make(module)
+
+
+def test_fetched_pictures_stay_bytes(monkeypatch):
+    pixels, labels = np.full((20, 784), 255.0), np.array(list("0123456789") * 2, object)
+    module = importlib.import_module("benchmarks.problems.mnist")
+    monkeypatch.setattr(module, "fetch_openml", lambda *_, **__: (pixels, labels))
+    problem = problems.make("mnist")
+    assert problem.X.dtype == np.uint8
+    assert problem.classes == 10
+    assert problem.features().max() == 1
+
+
 # The judge.
 
 
@@ -141,7 +172,7 @@ def test_the_reference_is_the_minimum(name, intercept, cache):
             assert abs(up - down) <= 1e-2 * (up + down - 2 * found.value) + 1e-13 * found.value
 
 
-@pytest.mark.parametrize("name", ["tall", "square", "wide", "images", "multinomial", "breast_cancer"])
+@pytest.mark.parametrize("name", ["tall", "square", "wide", "correlated", "images", "multinomial", "breast_cancer"])
 def test_the_reference_is_that_of_scikit_learn(name, cache):
     problem = problems.make(name, size=SMALL)
     model = LogisticRegression(C=problem.C, solver="newton-cholesky", tol=1e-12, fit_intercept=problem.intercept)
@@ -197,6 +228,48 @@ def test_a_competitor_reaches_a_gap(name, cache, tmp_path):
     assert judge.gap(judge.value(fit.coef, fit.intercept)) <= 1e-3
     assert fit.seconds > 0
     assert fit.extra_bytes is None or 0 <= fit.extra_bytes < 1 << 30
+
+
+class OnTheHost(SklearnTorchCuda):
+    """The array-API path of scikit-learn as it is on a GPU, but for the device."""
+
+    device = "cpu"
+
+
+@pytest.mark.parametrize("competitor", [OnTheHost(), COMPETITORS["torch-lbfgs"], COMPETITORS["jax-lbfgs"]])
+@pytest.mark.parametrize("name", ["images", "multinomial", "breast_cancer"])
+def test_bytes_classes_and_intercepts_of_those_who_bring_the_data_to_a_device(competitor, name, cache):
+    if competitor.missing():
+        pytest.skip(competitor.missing())
+    problem = problems.make(name, size=SMALL, dtype="float64")
+    judge = race.Judge(problem, reference.find(problem, cache))
+    coef, intercept = competitor.fit(competitor.put(problem), 1e-7)
+    assert judge.gap(judge.value(coef, intercept)) <= 1e-6
+
+
+def test_without_a_gpu_competitors_for_one_say_so(monkeypatch):
+    for module in ("gpulr_cuda", "torch_lbfgs_cuda", "sklearn_torch_cuda", "cuml"):
+        monkeypatch.setattr(
+            importlib.import_module(f"benchmarks.competitors.{module}"), "why_no_gpu", lambda: "no GPU: a stand-in"
+        )
+    for competitor in COMPETITORS.values():
+        if competitor.device == "cuda":
+            assert re.match("no GPU: a stand-in|not installed", competitor.missing())
+
+
+def test_the_table_tells_of_threads_and_transfers():
+    ready = {"version": "1", "thread_pools": [{"internal_api": "openblas", "num_threads": 8}]}
+    result = {"gap": 1e-3, "why_not": None, "seconds": [1.0], "transfer_seconds": [0.25], "reached": [1e-4]}
+    result |= {"least": 1.0, "median": 1.0, "greatest": 1.0, "extra_bytes": None}
+    problem = {"name": "x", "rows": 1, "columns": 1, "classes": 2, "sparse": False, "stored_as": "float32"}
+    problem |= {"dtype": "float32", "C": 1.0, "l1_ratio": 0.0, "intercept": False}
+    found = {"lowest_seen": 1.0, "bound": 0.0, "complaint": None}
+    console = Console(file=io.StringIO(), width=120)
+    entry = {"competitor": "x", "results": [result], "ready": ready}
+    table.show({"problem": problem, "threads": 2, "reference": found, "entries": [entry]}, console)
+    text = console.file.getvalue()
+    assert "x: openblas has 8 threads, the race 2" in text
+    assert "x: its data take 0.25 s more" in text
 
 
 FAILING = """
@@ -279,7 +352,7 @@ class InProcess:
             self.running = False
             raise CompetitorError("over 1 s")
         self.running = True
-        return Fit(1 / tol, np.array([[tol]]), np.zeros(1), None, ())
+        return Fit(1 / tol, None, np.array([[tol]]), np.zeros(1), None, ())
 
 
 def test_the_coarsest_tolerance_that_reaches_a_gap_is_timed(tall, monkeypatch):

@@ -6,7 +6,7 @@ import os
 from abc import ABC, abstractmethod
 from importlib.metadata import version
 from importlib.util import find_spec
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -32,12 +32,16 @@ class Competitor(ABC):
         module: what has to be importable.
         distribution: what `pip install` calls it; its version is recorded.
         tolerances: from coarse to fine; the coarsest that leads to a gap is timed.
+        device: "cpu" or "cuda", where it computes.
+        variables: of the environment of its process, beside those of all.
     """
 
     name: ClassVar[str]
     module: ClassVar[str]
     distribution: ClassVar[str]
     tolerances: ClassVar[tuple[float, ...]] = decades(0, -12)
+    device: ClassVar[str] = "cpu"
+    variables: ClassVar[dict[str, str]] = {}
 
     def missing(self) -> str | None:
         """Why it cannot run here; None if it can."""
@@ -54,9 +58,16 @@ class Competitor(ABC):
     def version(self) -> str:
         return version(self.distribution)
 
+    def put(self, problem: Problem) -> Any:
+        """What `fit` is given: the problem, or for another device its arrays there, with all moves done.
+
+        The time of that is reported apart, as the transfer.
+        """
+        return problem
+
     @abstractmethod
-    def fit(self, problem: Problem, tol: float) -> Solution:
-        """Minimize the problem's objective; everything in here is timed."""
+    def fit(self, problem: Any, tol: float) -> Solution:
+        """Minimize the objective of the problem, as `put` returned it; everything in here is timed."""
 
 
 def threads() -> int:

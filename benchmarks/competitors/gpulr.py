@@ -26,7 +26,11 @@ class Gpulr(Competitor):
         # A factor of the features changes the two parts of the penalty differently, see `fit`.
         return "no l1 part with scaled features" if problem.l1_ratio > 0 and problem.scale != 1 else None
 
-    def fit(self, problem: Problem, tol: float) -> Solution:
+    def fit(self, problem: Any, tol: float) -> Solution:
+        return self.fitted(problem, problem.X, problem.y, tol)
+
+    def fitted(self, problem: Problem, X: Any, y: Any, tol: float) -> tuple[Any, Any]:
+        """coef and intercept, on the device of X (m, n), in the type it is stored in, and y (m,)."""
         from gpulr import LogisticRegression
 
         # Sparse rows have a pass of their own.
@@ -40,5 +44,5 @@ class Gpulr(Competitor):
             max_iter=ITERATIONS,
             dtype=problem.dtype,
             **options,
-        ).fit(problem.X, problem.y)
+        ).fit(X, y)
         return model.coef_ / problem.scale, model.intercept_

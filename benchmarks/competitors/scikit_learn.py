@@ -26,7 +26,11 @@ class ScikitLearn(Competitor):
 
         return LogisticRegression(**parameters)
 
-    def fit(self, problem: Problem, tol: float) -> Solution:
+    def fit(self, problem: Any, tol: float) -> Solution:
+        return self.fitted(problem, problem.features(), problem.y, tol)
+
+    def fitted(self, problem: Problem, X: Any, y: Any, tol: float) -> tuple[Any, Any]:
+        """coef and intercept, in the library and on the device of X (m, n), features in the problem's dtype, and y (m,)."""
         model = self.estimator(
             C=problem.C,
             l1_ratio=problem.l1_ratio,
@@ -35,5 +39,5 @@ class ScikitLearn(Competitor):
             solver=self.solver,
             max_iter=ITERATIONS,
             random_state=0,
-        ).fit(problem.features(), problem.y)
+        ).fit(X, y)
         return model.coef_, model.intercept_

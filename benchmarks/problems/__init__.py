@@ -12,11 +12,13 @@ from benchmarks.problem import Dtype, Problem
 from benchmarks.problems import (
     breast_cancer,
     cats,
+    correlated,
     covtype,
     digits,
     drawn,
     elastic_net,
     images,
+    mnist,
     multinomial,
     sparse,
     square,
@@ -31,6 +33,7 @@ PROBLEMS: dict[str, Callable[[np.random.Generator, float, Dtype], Problem]] = {
     "tall": tall.draw,
     "square": square.draw,
     "wide": wide.draw,
+    "correlated": correlated.draw,
     "images": images.draw,
     "multinomial": multinomial.draw,
     "sparse": sparse.draw,
@@ -39,6 +42,7 @@ PROBLEMS: dict[str, Callable[[np.random.Generator, float, Dtype], Problem]] = {
     "breast_cancer": breast_cancer.draw,
     "cats": cats.draw,
     "covtype": covtype.draw,
+    "mnist": mnist.draw,
 }
 # Independent features are easy: every method needs few steps. Measured ones are correlated.
 PROBLEMS |= {

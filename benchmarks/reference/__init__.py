@@ -21,8 +21,8 @@ from benchmarks.evaluate import objective
 from benchmarks.problem import Problem
 from benchmarks.reference import elastic_net, ridge
 
-ACCEPTED = 1e-12
-"""Largest bound on the relative gap of a reference: a thousandth of the smallest gap that is raced for."""
+ACCEPTED = 1e-14
+"""Largest bound on the relative gap of a reference."""
 
 
 @dataclass(frozen=True)
