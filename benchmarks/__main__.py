@@ -10,6 +10,7 @@ import click
 from benchmarks import options
 from benchmarks.passes import one_pass
 from benchmarks.peers import peers
+from benchmarks.report.page import report
 from benchmarks.solvers import solvers
 from benchmarks.speedup import speedup_command
 
@@ -35,7 +36,7 @@ def main(context: click.Context, effort: str, json_file: Path | None) -> None:
         options.write({"benchmark": "all", "records": records}, json_file)  # now, so that it is not lost
 
 
-for command in (*RACES.values(), solvers):
+for command in (*RACES.values(), solvers, report):
     main.add_command(command)
 
 if __name__ == "__main__":

@@ -1,0 +1,178 @@
+"""The pictures, in SVG by matplotlib, of a width that fits a phone.
+
+Text is drawn as outlines, so that no font is missing anywhere. Series differ by colour (Okabe and Ito's, which the colour
+blind can tell apart), by marker and by line.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import statistics
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from benchmarks.report.records import Records
+from gpulr.bench.contestants import LOOP
+from gpulr.bench.tables import size_of
+
+WIDTH = 4.3
+"""Inches: 413 pixels, about those of a phone."""
+
+COLOURS = ("#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8B7500")
+MARKERS = "osD^vP*X<>"
+OURS = ("gpulr", "gpulr-compiled", "gpulr-cuda")
+"""Competitors that are gpulr: drawn thick, in the first colours."""
+
+
+def all_of(records: Records) -> dict[str, str]:
+    """The pictures of a machine by name, as SVG elements."""
+    pictures = {}
+    for number, run in enumerate(records.of("speedup")):
+        for dtype in dict.fromkeys(point["stored_as"] for point in run["sweep"]["points"]):
+            pictures[_name("speedup", dtype, number)] = speedup(run["sweep"], dtype)
+    for number, run in enumerate(records.of("pass")):
+        pictures[_name("roofline", "", number)] = roofline(run)
+    for race in records.races():
+        problem = race["problem"]
+        pictures[f"convergence-{problem['name']}-{problem['dtype']}"] = convergence(race)
+    return pictures
+
+
+def _name(kind: str, variant: str, number: int) -> str:
+    return "-".join(part for part in (kind, variant, str(number + 1) if number else "") if part)
+
+
+def speedup(sweep: dict[str, Any], dtype: str) -> str:
+    """How many times faster than the loop an iteration is, over the number of entries."""
+    points = [point for point in sweep["points"] if point["stored_as"] == dtype and "results" in point]
+    lines: dict[str, list[tuple[float, float]]] = {}
+    for point in points:
+        for each in point["results"]:
+            if each["iteration_speedup"] is not None and each["name"] != "gpulr, vectorized pass":
+                on = "" if each["name"] == LOOP or "," in each["name"] else f" on {each['device']}"
+                lines.setdefault(each["name"] + on, []).append((point["entries"], each["iteration_speedup"]))
+    with _figure(3.4) as (figure, finished):
+        axes = figure.subplots()
+        for number, (name, line) in enumerate(lines.items()):
+            axes.loglog(*zip(*line, strict=True), label=name, **_style(number, 1.6))
+        axes.set(xlabel=f"entries of X ({dtype})", ylabel="times faster than the loop")
+        _below(figure, axes, columns=2)
+    return finished[0]
+
+
+def roofline(run: dict[str, Any]) -> str:
+    """GB/s of each pass by dtype, a panel for each shape, with the speed of plain reads as the roof."""
+    timings = [timing for timing in run["timings"] if timing["why_not"] is None]
+    shapes = list(dict.fromkeys((timing["rows"], timing["columns"]) for timing in timings))
+    dtypes = list(dict.fromkeys(timing["dtype"] for timing in timings))
+    kinds = list(dict.fromkeys((timing["device"], timing["one_pass"]) for timing in timings))
+    with _figure(0.8 + 2.0 * len(shapes)) as (figure, finished):
+        panels = figure.subplots(len(shapes), sharex=True, squeeze=False)[:, 0]
+        for panel, shape in zip(panels, shapes, strict=True):
+            here = [timing for timing in timings if (timing["rows"], timing["columns"]) == shape]
+            for number, kind in enumerate(kinds):
+                rates = [
+                    (dtypes.index(timing["dtype"]), _rate(timing, "seconds"))
+                    for timing in here
+                    if (timing["device"], timing["one_pass"]) == kind
+                ]
+                label = kind[1] if kind[0] == "cpu" else f"{kind[1]}, {kind[0]}"
+                if rates:
+                    panel.semilogy(*zip(*rates, strict=True), label=label, **_style(number, 0.7))
+            for device in dict.fromkeys(timing["device"] for timing in here):
+                of_device = [timing for timing in here if timing["device"] == device]
+                roof = sorted({(dtypes.index(timing["dtype"]), _rate(timing, "read_seconds")) for timing in of_device})
+                label = f"read, {device}"
+                panel.semilogy(*zip(*roof, strict=True), color="#555555", linewidth=2.5, label=label)
+            panel.set_title(f"{shape[0]:,} × {shape[1]:,}", fontsize=9)
+            panel.set(ylabel="GB/s", xticks=range(len(dtypes)), xticklabels=dtypes, xlim=(-0.3, len(dtypes) - 0.7))
+        _below(figure, panels[-1], columns=3)
+    return finished[0]
+
+
+def _rate(timing: dict[str, Any], what: str) -> float:
+    """GB/s of X."""
+    return size_of(timing) / statistics.median(timing[what]) / 1e9
+
+
+def convergence(race: dict[str, Any]) -> str:
+    """The gap over the seconds of a fit, of every tolerance tried, a line for each competitor."""
+    with _figure(4.4) as (figure, finished):
+        axes = figure.subplots()
+        entries = sorted(race["entries"], key=lambda entry: entry["competitor"] not in OURS)
+        drawn = [entry for entry in entries if entry["trials"]]
+        for number, entry in enumerate(drawn):
+            # A gap of zero is that of the best solution ever seen; the axis has none.
+            line = [(trial["seconds"], max(trial["gap"], 1e-16)) for trial in entry["trials"]]
+            width = 2.6 if entry["competitor"] in OURS else 1.1
+            axes.loglog(*zip(*line, strict=True), label=entry["competitor"], **_style(number, width))
+        for result in race["entries"][0]["results"]:
+            axes.axhline(result["gap"], color="#999999", linewidth=0.6, linestyle=":")
+        problem = race["problem"]
+        axes.set_ylim(top=10)
+        axes.set_title(
+            f"{problem['name']}: {problem['rows']:,} × {problem['columns']:,}, {problem['dtype']}", fontsize=9
+        )
+        axes.set(xlabel="seconds", ylabel="relative gap (F − F*)/F*")
+        _below(figure, axes, columns=2)
+    return finished[0]
+
+
+def _style(number: int, width: float) -> dict[str, Any]:
+    lines = ("-", "--", "-.", ":")
+    return {
+        "color": COLOURS[number % len(COLOURS)],
+        "marker": MARKERS[number % len(MARKERS)],
+        "linestyle": lines[number // len(COLOURS) % len(lines)],
+        "linewidth": width,
+        "markersize": 4.5,
+    }
+
+
+def _below(figure: Any, axes: Any, columns: int) -> None:
+    """The legend below the axes, where it covers nothing, with the height it needs."""
+    labels = axes.get_legend_handles_labels()
+    rows = -(-len(labels[0]) // columns)
+    figure.set_figheight(figure.get_figheight() + 0.17 * rows)
+    figure.legend(*labels, loc="outside lower center", ncols=columns, frameon=False, handlelength=2.6)
+
+
+@contextmanager
+def _figure(height: float) -> Iterator[tuple[Any, list[str]]]:
+    """A figure, and a list that has its SVG element at the end."""
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    style = {
+        "svg.fonttype": "path",
+        "svg.hashsalt": "gpulr",  # the same records give the same file
+        "font.family": "DejaVu Sans",  # comes with matplotlib
+        "font.size": 8.5,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "axes.grid": True,
+        "grid.color": "#E0E0E0",
+        "grid.linewidth": 0.6,
+    }
+    finished: list[str] = []
+    with matplotlib.rc_context(style):
+        figure = Figure(figsize=(WIDTH, height), layout="constrained", facecolor="white")
+        yield figure, finished
+        out = io.StringIO()
+        figure.savefig(out, format="svg", metadata={"Date": None, "Creator": None})
+    element = out.getvalue()
+    finished.append(
+        re.sub(r"\s*<metadata>.*?</metadata>", "", element[element.index("<svg") :], flags=re.DOTALL).strip()
+    )
+
+
+def prefixed(element: str, prefix: str) -> str:
+    """An SVG element whose identifiers begin with `prefix`, so that several are on one page."""
+    return re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{prefix}-", element)
+
+
+def described(element: str, text: str) -> str:
+    """An SVG element that says what it shows to those who cannot see it."""
+    return element.replace("<svg ", f'<svg role="img" aria-label="{text}" ', 1)

@@ -1,0 +1,173 @@
+"""The records as tables of text, for the page and for the README alike."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from benchmarks.report.figures import OURS
+from benchmarks.report.records import Records, median, short
+from gpulr.bench.tables import size_of
+
+NOT_MEASURED = "not measured"
+
+
+@dataclass(frozen=True)
+class Table:
+    """Cells of plain text, the first row being the head, and what to say below."""
+
+    title: str
+    head: Sequence[str]
+    rows: list[list[str]]
+    notes: list[str] = field(default_factory=list)
+
+    def markdown(self) -> str:
+        """As GitHub renders it; all columns but the first aligned to the right."""
+        lines = [self.head, ["---", *["---:"] * (len(self.head) - 1)], *self.rows]
+        table = "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
+        return "\n\n".join([f"{self.title}:", table, *self.notes])
+
+    def html(self) -> str:
+        """A table that scrolls by itself where it is too wide."""
+
+        def row(cells: Sequence[str], tag: str) -> str:
+            return "<tr>" + "".join(f"<{tag}>{html.escape(cell)}</{tag}>" for cell in cells) + "</tr>"
+
+        body = "\n".join(row(cells, "td") for cells in self.rows)
+        notes = "".join(f"<p class=note>{html.escape(note)}</p>" for note in self.notes)
+        caption = f"<caption>{html.escape(self.title)}</caption>"
+        return f"<div class=wide><table>{caption}{row(self.head, 'th')}\n{body}</table></div>{notes}"
+
+
+def machine(records: Records) -> Table:
+    """The processor, its memory and GPUs, and when what was measured there."""
+    latest = max((run["machine"] for run in records.runs), key=lambda facts: str(facts["date"]))
+    gpus = [f"{gpu['name']}, driver for CUDA {gpu['driver_cuda']}" for gpu in latest["gpus"]]
+    versions = latest.get("versions") or {"numpy": latest["numpy"]}
+    commits = dict.fromkeys(f"{run['machine']['commit'][:10]}" for run in records.runs if run["machine"]["commit"])
+    installed = {"Python": latest["python"], **versions}
+    pools = [f"{pool['library']} {pool['version'] or ''}, {pool['threads']} threads" for pool in latest["thread_pools"]]
+    rows = [
+        ["processor", f"{latest['processor']}, {latest['cores']} cores"],
+        ["memory", f"{latest['memory_bytes'] / 1e9:.0f} GB, read at {latest['read_bandwidth'] / 1e9:.1f} GB/s"],
+        ["GPU", ", ".join(gpus) or NOT_MEASURED],
+        ["versions", ", ".join(f"{name} {version}" for name, version in installed.items())],
+        ["threads", "; ".join(pools)],
+        ["commits", ", ".join(commits)],
+        ["last run", latest["date"]],
+    ]
+    busy = max(run["machine"]["load"] for run in records.runs)
+    notes = [f"The machine's load was up to {busy:.1f} when a run began, the end of the run before it included."]
+    return Table(records.name, ["", ""], rows, notes)
+
+
+def training(run: dict[str, Any]) -> Table:
+    """One record of `gpulr.bench.speedup`."""
+    shape = f"{run['n_samples']:,} × {run['n_features']:,}, {run['iterations']:,} iterations in {run['dtype']}"
+    rows = []
+    for each in run["results"]:
+        if each["unavailable"]:
+            rows.append([each["name"], "GPU", NOT_MEASURED, "", NOT_MEASURED, ""])
+            continue
+        star = "*" * each["extrapolated"]
+        rows.append(
+            [each["name"], each["device"], short(each["iteration_seconds"]), f"{each['iteration_speedup']:,.0f}",
+             short(each["training_seconds"]) + star, f"{each['training_speedup']:,.0f}"]
+        )  # fmt: skip
+    steps = [f"{step['what']} × {step['factor']:.3g}" for step in run["steps"] if step["factor"] is not None]
+    notes = [
+        f"The training, step by step: {', '.join(steps)}.",
+        "An asterisk marks what is extrapolated from as many iterations as fit in a few seconds.",
+    ]
+    head = ["", "device", "an iteration", "× loop", "the training", "× loop"]
+    return Table(f"{run['data']}, {shape}", head, rows, notes)
+
+
+def crossovers(sweep: dict[str, Any]) -> Table:
+    """From where on a GPU is faster."""
+    rows = []
+    for each in sweep["crossovers"]:
+        where = f"{each['entries']:,} entries" if each["entries"] else "none of the sizes"
+        rows.append([each["dtype"], each["what"], where if each["measured"] else NOT_MEASURED])
+    return Table("gpulr is faster on the GPU than on the CPU from", ["dtype", "what", "from"], rows)
+
+
+def passes(run: dict[str, Any]) -> Table:
+    """One record of `gpulr.bench.passes`."""
+    rows = []
+    for each in run["timings"]:
+        X = f"{each['rows']:,} × {each['columns']:,} {each['dtype']}"
+        seconds = median(each["seconds"])
+        if seconds is None:
+            device = "GPU" if each["device"] == "cuda" else each["device"]
+            rows.append([X, device, each["one_pass"], NOT_MEASURED, "", "", ""])
+            continue
+        name = each["one_pass"] + "*" * each["extrapolated"]
+        moved = median(each["transfer_seconds"])
+        rows.append(
+            [X, each["device"], name, short(seconds), f"{seconds / (median(each['read_seconds']) or 1):.2f}",
+             f"{size_of(each) / seconds / 1e9:.3g}", short(moved) if moved else ""]
+        )  # fmt: skip
+    head = ["X", "device", "pass", "time", "reads of X", "GB/s", "transfer"]
+    return Table(
+        "One forward and backward pass", head, rows, ["An asterisk marks what is extrapolated from a few rows."]
+    )
+
+
+def peers(race: dict[str, Any]) -> Table:
+    """One race: seconds to each gap."""
+    problem = race["problem"]
+    gaps = [result["gap"] for result in race["entries"][0]["results"]]
+    base = [result["median"] for result in race["entries"][0]["results"]]
+    rows, notes = [], []
+    for entry in race["entries"]:
+        cells = [entry["competitor"] + (f" {entry['ready']['version']}" if entry["ready"] else "")]
+        for result, first in zip(entry["results"], base, strict=True):
+            if result["why_not"]:
+                cells += ["–", ""]
+                continue
+            missed = "!" * (max(result["reached"]) > result["gap"])
+            spread = (result["greatest"] - result["least"]) / 2
+            cells += [
+                f"{short(result['median'])} ± {short(spread)}{missed}",
+                f"{result['median'] / first:.2f}" if first else "",
+            ]
+        memory = [result["extra_bytes"] for result in entry["results"] if result["extra_bytes"] is not None]
+        rows.append([*cells, f"{max(memory) / 1e6:,.0f}" if memory else ""])
+        reasons = {
+            result["why_not"]: f"{result['gap']:.0e}" for result in reversed(entry["results"]) if result["why_not"]
+        }
+        notes += [f"{entry['competitor']}, from {gap} on: {why}" for why, gap in reasons.items()]
+    head = ["", *(cell for gap in gaps for cell in (f"to {gap:.0e}", "×")), "MB"]
+    return Table(f"{problem['name']}, {problem['dtype']}: time to a relative gap", head, rows, notes)
+
+
+def best(races: Sequence[dict[str, Any]], gap: float) -> Table:
+    """gpulr against the fastest of the others, on all problems, to one gap."""
+    rows = []
+    for race in races:
+        problem = race["problem"]
+        times = dict(_times(race, gap))
+        others = {name: seconds for name, seconds in times.items() if name not in OURS}
+        cells = [f"{problem['name']}, {problem['rows']:,} × {problem['columns']:,}, {problem['dtype']}"]
+        cells += [short(times[name]) if name in times else "–" for name in ("gpulr", "gpulr-compiled")]
+        cells.append(short(times["gpulr-cuda"]) if "gpulr-cuda" in times else NOT_MEASURED)
+        if others:
+            name = min(others, key=lambda each: others[each])
+            cells += [f"{short(others[name])}, {name}"]
+            ours = [times[each] for each in OURS if each in times]
+            cells.append(f"{others[name] / min(ours):.2f}" if ours else "–")
+        else:
+            cells += ["–", "–"]
+        rows.append(cells)
+    head = ["problem", "gpulr", "gpulr, compiled", "gpulr, GPU", "fastest other", "times as long as gpulr"]
+    return Table(f"Time to a relative gap of {gap:.0e}", head, rows)
+
+
+def _times(race: dict[str, Any], gap: float) -> Iterator[tuple[str, float]]:
+    for entry in race["entries"]:
+        for result in entry["results"]:
+            if result["gap"] == gap and not result["why_not"]:
+                yield entry["competitor"], result["median"]
