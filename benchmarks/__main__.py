@@ -11,6 +11,7 @@ from benchmarks import options
 from benchmarks.passes import one_pass
 from benchmarks.peers import peers
 from benchmarks.report.page import report
+from benchmarks.report.readme import readme
 from benchmarks.solvers import solvers
 from benchmarks.speedup import speedup_command
 
@@ -36,7 +37,7 @@ def main(context: click.Context, effort: str, json_file: Path | None) -> None:
         options.write({"benchmark": "all", "records": records}, json_file)  # now, so that it is not lost
 
 
-for command in (*RACES.values(), solvers, report):
+for command in (*RACES.values(), solvers, report, readme):
     main.add_command(command)
 
 if __name__ == "__main__":

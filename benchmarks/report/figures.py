@@ -9,10 +9,11 @@ from __future__ import annotations
 import io
 import re
 import statistics
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from benchmarks.competitors import COMPETITORS
 from benchmarks.report.records import Records
 from gpulr.bench.contestants import LOOP
 from gpulr.bench.tables import size_of
@@ -35,8 +36,7 @@ def all_of(records: Records) -> dict[str, str]:
     for number, run in enumerate(records.of("pass")):
         pictures[_name("roofline", "", number)] = roofline(run)
     for race in records.races():
-        problem = race["problem"]
-        pictures[f"convergence-{problem['name']}-{problem['dtype']}"] = convergence(race)
+        pictures["convergence-{name}-{rows}x{columns}-{dtype}".format(**race["problem"])] = convergence(race)
     return pictures
 
 
@@ -98,16 +98,20 @@ def _rate(timing: dict[str, Any], what: str) -> float:
 
 
 def convergence(race: dict[str, Any]) -> str:
-    """The gap over the seconds of a fit, of every tolerance tried, a line for each competitor."""
+    """The least gap that so many seconds of a fit led to, of all tolerances that were tried, a line for each competitor."""
+    from matplotlib.ticker import LogLocator, NullFormatter
+
     with _figure(4.4) as (figure, finished):
         axes = figure.subplots()
         entries = sorted(race["entries"], key=lambda entry: entry["competitor"] not in OURS)
         drawn = [entry for entry in entries if entry["trials"]]
-        for number, entry in enumerate(drawn):
-            # A gap of zero is that of the best solution ever seen; the axis has none.
-            line = [(trial["seconds"], max(trial["gap"], 1e-16)) for trial in entry["trials"]]
-            width = 2.6 if entry["competitor"] in OURS else 1.1
-            axes.loglog(*zip(*line, strict=True), label=entry["competitor"], **_style(number, width))
+        for place, entry in enumerate(drawn):
+            # The same colour in all pictures.
+            name = entry["competitor"]
+            number = list(COMPETITORS).index(name) if name in COMPETITORS else len(COMPETITORS) + place
+            line = front(entry["trials"])
+            width = 2.6 if name in OURS else 1.1
+            axes.loglog(*zip(*line, strict=True), label=name, **_style(number, width))
         for result in race["entries"][0]["results"]:
             axes.axhline(result["gap"], color="#999999", linewidth=0.6, linestyle=":")
         problem = race["problem"]
@@ -116,8 +120,25 @@ def convergence(race: dict[str, Any]) -> str:
             f"{problem['name']}: {problem['rows']:,} × {problem['columns']:,}, {problem['dtype']}", fontsize=9
         )
         axes.set(xlabel="seconds", ylabel="relative gap (F − F*)/F*")
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.xaxis.set_major_formatter("{x:g}")
+        axes.xaxis.set_minor_formatter(NullFormatter())
         _below(figure, axes, columns=2)
     return finished[0]
+
+
+def front(trials: Sequence[dict[str, Any]]) -> list[tuple[float, float]]:
+    """Seconds and gap of the trials that no quicker one was as good as, in order of time.
+
+    A trial is one fit, whose time may be disturbed: so the line need not fall with the tolerance, but this does.
+    """
+    line: list[tuple[float, float]] = []
+    for trial in sorted(trials, key=lambda trial: float(trial["seconds"])):
+        # A gap of zero is that of the best solution ever seen; a logarithmic axis has none.
+        gap = max(trial["gap"], 1e-16)
+        if not line or gap < line[-1][1]:
+            line.append((trial["seconds"], gap))
+    return line
 
 
 def _style(number: int, width: float) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import statistics
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -29,11 +30,11 @@ class Records:
         return [run for run in self.runs if run["benchmark"] == benchmark]
 
     def races(self) -> list[dict[str, Any]]:
-        """The races of all records of the peers; of the same problem in the same dtype the latest one."""
+        """The races of all records of the peers; of the same problem in the same size and dtype the latest one."""
         latest = {}
         for run in sorted(self.of("peers"), key=lambda run: str(run["machine"]["date"])):
             for race in run["races"]:
-                latest[race["problem"]["name"], race["problem"]["dtype"]] = race
+                latest[tuple(race["problem"][key] for key in ("name", "rows", "columns", "dtype"))] = race
         return list(latest.values())
 
     def has_gpu(self) -> bool:
@@ -76,6 +77,11 @@ def digest(*values: Any) -> str:
 
 def median(seconds: list[float]) -> float | None:
     return statistics.median(seconds) if seconds else None
+
+
+def power(gap: float) -> str:
+    """A gap for people: 1e-6, not 1e-06."""
+    return re.sub(r"e-0", "e-", f"{gap:.0e}")
 
 
 def short(seconds: float) -> str:

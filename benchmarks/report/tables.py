@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from benchmarks.report.figures import OURS
-from benchmarks.report.records import Records, median, short
+from benchmarks.report.records import Records, median, power, short
 from gpulr.bench.tables import size_of
 
 NOT_MEASURED = "not measured"
@@ -96,9 +96,11 @@ def crossovers(sweep: dict[str, Any]) -> Table:
 
 def passes(run: dict[str, Any]) -> Table:
     """One record of `gpulr.bench.passes`."""
-    rows = []
+    rows: list[list[str]] = []
+    before = ""
     for each in run["timings"]:
         X = f"{each['rows']:,} × {each['columns']:,} {each['dtype']}"
+        X, before = "" if before == X else X, X
         seconds = median(each["seconds"])
         if seconds is None:
             device = "GPU" if each["device"] == "cuda" else each["device"]
@@ -137,11 +139,12 @@ def peers(race: dict[str, Any]) -> Table:
         memory = [result["extra_bytes"] for result in entry["results"] if result["extra_bytes"] is not None]
         rows.append([*cells, f"{max(memory) / 1e6:,.0f}" if memory else ""])
         reasons = {
-            result["why_not"]: f"{result['gap']:.0e}" for result in reversed(entry["results"]) if result["why_not"]
+            result["why_not"]: power(result["gap"]) for result in reversed(entry["results"]) if result["why_not"]
         }
         notes += [f"{entry['competitor']}, from {gap} on: {why}" for why, gap in reasons.items()]
-    head = ["", *(cell for gap in gaps for cell in (f"to {gap:.0e}", "×")), "MB"]
-    return Table(f"{problem['name']}, {problem['dtype']}: time to a relative gap", head, rows, notes)
+    head = ["", *(cell for gap in gaps for cell in (f"to {power(gap)}", "×")), "MB"]
+    shape = f"{problem['rows']:,} × {problem['columns']:,}, {problem['dtype']}"
+    return Table(f"{problem['name']}, {shape}: time to a relative gap", head, rows, notes)
 
 
 def best(races: Sequence[dict[str, Any]], gap: float) -> Table:
@@ -150,6 +153,8 @@ def best(races: Sequence[dict[str, Any]], gap: float) -> Table:
     for race in races:
         problem = race["problem"]
         times = dict(_times(race, gap))
+        if not times:
+            continue
         others = {name: seconds for name, seconds in times.items() if name not in OURS}
         cells = [f"{problem['name']}, {problem['rows']:,} × {problem['columns']:,}, {problem['dtype']}"]
         cells += [short(times[name]) if name in times else "–" for name in ("gpulr", "gpulr-compiled")]
@@ -162,8 +167,8 @@ def best(races: Sequence[dict[str, Any]], gap: float) -> Table:
         else:
             cells += ["–", "–"]
         rows.append(cells)
-    head = ["problem", "gpulr", "gpulr, compiled", "gpulr, GPU", "fastest other", "times as long as gpulr"]
-    return Table(f"Time to a relative gap of {gap:.0e}", head, rows)
+    head = ["problem", "gpulr", "gpulr, compiled", "gpulr, GPU", "fastest other", "fastest other ÷ fastest gpulr"]
+    return Table(f"Time to a relative gap of {power(gap)}", head, rows)
 
 
 def _times(race: dict[str, Any], gap: float) -> Iterator[tuple[str, float]]:

@@ -1,0 +1,180 @@
+"""The report: that the page and the README say what the records say, and ask nothing of any other place."""
+
+from __future__ import annotations
+
+import json
+import re
+import xml.etree.ElementTree as ET
+
+import pytest
+from click.testing import CliRunner
+
+from benchmarks.__main__ import main
+from benchmarks.report import figures, readme, records, tables
+from benchmarks.report.page import page
+from gpulr import bench
+from gpulr.bench import sizes
+
+MACHINE = {
+    "processor": "a processor", "cores": 2, "python": "3.11", "numpy": "2", "thread_pools": [], "gpus": [], "load": 0.1,
+    "memory_bytes": 10**9, "threads": 2, "read_bandwidth": 1e10, "commit": "0123456789abcdef", "modified": False,
+    "date": "2026-01-01T00:00:00+00:00",
+}  # fmt: skip
+
+
+def peers_record(seconds=(0.5, 0.25)):
+    """gpulr, and another library that does not reach the smaller gap."""
+
+    def result(gap, time, why_not=None):
+        known = {"least": time, "median": time, "greatest": time} if why_not is None else dict.fromkeys(
+            ("least", "median", "greatest")
+        )  # fmt: skip
+        return {"gap": gap, "why_not": why_not, "reached": [gap / 2], "extra_bytes": 10**6, **known}
+
+    def trial(gap, time):
+        return {"tol": 1.0, "seconds": time, "gap": gap}
+
+    entries = [
+        {"competitor": "gpulr", "ready": {"version": "1"}, "trials": [trial(1e-2, 0.1), trial(1e-7, 0.5)],
+         "results": [result(1e-3, seconds[0]), result(1e-6, seconds[0])]},
+        {"competitor": "other", "ready": {"version": "2"}, "trials": [trial(1e-2, 0.1), trial(1e-4, 0.5)],
+         "results": [result(1e-3, seconds[1]), result(1e-6, 0, "comes to 1e-4 <only>")]},
+    ]  # fmt: skip
+    problem = {"name": "tall", "rows": 1_000_000, "columns": 100, "dtype": "float32"}
+    return {"benchmark": "peers", "machine": MACHINE, "races": [{"problem": problem, "entries": entries}]}
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory):
+    """A folder of records, those of the speed-up and the passes being measured here."""
+    folder = tmp_path_factory.mktemp("results")
+    (folder / "a-machine").mkdir()
+    effort = bench.Effort(1, 0.001, 10_000, ("float32",), 10_000, 1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("gpulr.device.why_no_gpu", lambda: "a stand-in for the reason")
+        training = bench.speedup(sizes.synthetic(100, "uint8"), iterations=3, repeats=1, budget=0.001)
+        swept, passed = bench.sweep(effort, iterations=2), bench.passes(effort, dtypes=("float32", "uint8"), threads=1)
+    speedup = {"benchmark": "speedup", "machine": MACHINE, "trainings": [training], "sweep": swept}
+    both = {"benchmark": "all", "records": [speedup, {"benchmark": "pass", "machine": MACHINE, **passed}]}
+    (folder / "a-machine" / "all.json").write_text(json.dumps(both))
+    (folder / "a-machine" / "peers.json").write_text(json.dumps(peers_record()))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def machine(results):
+    return records.load(results)[0]
+
+
+def test_records_that_were_put_together_are_several(machine):
+    assert [run["benchmark"] for run in machine.runs] == ["speedup", "pass", "peers"]
+
+
+def test_of_the_same_race_the_latest_is_shown():
+    old, new = peers_record((1.0, 1.0)), peers_record((2.0, 2.0))
+    new["machine"] = MACHINE | {"date": "2026-02-01T00:00:00+00:00"}
+    (race,) = records.Records("x", [new, old]).races()
+    assert race["entries"][0]["results"][0]["median"] == 2.0
+
+
+def test_what_is_no_record_is_named(tmp_path):
+    (tmp_path / "x.json").write_text("[]")
+    with pytest.raises(ValueError, match=r"x\.json is no record"):
+        records.read(tmp_path / "x.json")
+
+
+def test_times_and_gaps_for_people():
+    shown = [records.short(seconds) for seconds in (7200.0, 90.0, 1.5, 0.0123456, 2e-6, 3e-9)]
+    assert shown == ["2 h", "1.5 min", "1.5 s", "12.3 ms", "2 µs", "3 ns"]
+    assert [records.power(gap) for gap in (1e-3, 1e-12)] == ["1e-3", "1e-12"]
+
+
+def test_the_fastest_other_is_compared_with_the_fastest_of_ours(machine):
+    (row,) = tables.best(machine.races(), 1e-3).rows
+    assert row == ["tall, 1,000,000 × 100, float32", "500 ms", "–", "not measured", "250 ms, other", "0.50"]
+    (row,) = tables.best(machine.races(), 1e-6).rows
+    assert row[-2:] == ["–", "–"]
+    assert tables.best(machine.races(), 1e-9).rows == []
+
+
+def test_who_does_not_reach_a_gap_is_shown_with_the_reason(machine):
+    table = tables.peers(machine.races()[0])
+    assert table.rows[1][3] == "–"
+    assert table.notes == ["other, from 1e-6 on: comes to 1e-4 <only>"]
+    assert "&lt;only&gt;" in table.html()
+
+
+def test_without_a_gpu_its_cells_say_not_measured(machine):
+    (run,) = machine.of("speedup")
+    cells = {(row[0], row[1]): row[2:] for row in tables.training(run["trainings"][0]).rows}
+    assert cells["gpulr", "GPU"] == ["not measured", "", "not measured", ""]
+    assert {row[2] for row in tables.crossovers(run["sweep"]).rows} == {"not measured"}
+    assert "not measured" in {row[3] for row in tables.passes(machine.of("pass")[0]).rows}
+
+
+def test_the_front_of_trials_falls():
+    trials = [{"seconds": 2.0, "gap": 1e-3}, {"seconds": 1.0, "gap": 1e-1}, {"seconds": 3.0, "gap": 1e-2}]
+    assert figures.front([*trials, {"seconds": 4.0, "gap": 0.0}]) == [(1.0, 1e-1), (2.0, 1e-3), (4.0, 1e-16)]
+
+
+def test_the_pictures(machine):
+    pytest.importorskip("matplotlib")
+    pictures = figures.all_of(machine)
+    assert list(pictures) == ["speedup-float32", "roofline", "convergence-tall-1000000x100-float32"]
+    for name, svg in pictures.items():
+        ET.fromstring(figures.described(figures.prefixed(svg, name), "what it shows"))
+        assert figures.all_of(machine)[name] == svg  # to the byte
+        assert "<image" not in svg
+
+
+def test_the_page_is_complete_and_asks_nothing_of_any_other_place(results, tmp_path):
+    pytest.importorskip("matplotlib")
+    result = CliRunner().invoke(main, ["report", "-o", str(tmp_path / "r.html"), "--results", str(results)])
+    assert result.exit_code == 0, result.output
+    text = (tmp_path / "r.html").read_text()
+    assert text.count("<svg") == 3
+    assert "a-machine" in text
+    # Attributes that make a browser load something: all within the page.
+    for attribute in re.findall(r'(?:(?<![-\w])src=|href=|\burl\()\s*"?([^"\s)>]+)', text):
+        assert attribute.startswith(("#", "data:,")), attribute
+    assert not re.search(r"<(script|iframe|object|embed|audio|video|img)\b|@import", text)
+    identifiers = re.findall(r'\bid="([^"]+)"', text)
+    assert len(identifiers) == len(set(identifiers))
+
+
+def test_a_page_without_records():
+    assert "There are no records" in page([])
+
+
+def test_the_readme_is_made_of_the_records_and_known_to_be_stale(results, tmp_path, monkeypatch):
+    pytest.importorskip("matplotlib")
+    text = "a\n<!-- benchmarks: speedup -->\n<!-- end -->\nb\n<!-- benchmarks: peers -->\nold\n<!-- end -->\nc\n"
+    (tmp_path / "README.md").write_text(text + "<!-- benchmarks: pictures -->\n<!-- end -->\n")
+    monkeypatch.setattr(readme, "README", tmp_path / "README.md")
+    monkeypatch.setattr(records, "RESULTS", results)
+    svg = "a-machine/speedup-float32.svg"
+    assert readme.stale(tmp_path / "README.md", results)[:2] == ["README.md", svg]
+    check = CliRunner().invoke(main, ["readme", "--check"])
+    assert check.exit_code == 1
+    assert "stale, run python -m benchmarks readme: README.md" in check.output
+
+    assert CliRunner().invoke(main, ["readme"]).exit_code == 0
+    assert CliRunner().invoke(main, ["readme", "--check"]).exit_code == 0
+    made = (tmp_path / "README.md").read_text()
+    assert "| gpulr | GPU | not measured |  | not measured |  |" in made
+    assert "old" not in made
+    assert f"(benchmarks/results/{svg})" in made
+
+    (results / svg).write_text((results / svg).read_text().replace("records: ", "records: 0"))
+    assert readme.stale(tmp_path / "README.md", results) == [svg]
+    (results / "a-machine" / "peers.json").write_text(json.dumps(peers_record((0.1, 0.2))))
+    assert "README.md" in readme.stale(tmp_path / "README.md", results)
+
+
+def test_a_block_that_there_is_none_of_is_named():
+    with pytest.raises(ValueError, match="benchmarks: peer -->: there are speedup, peers, pictures"):
+        readme.rendered("<!-- benchmarks: peer -->\n<!-- end -->", [])
+
+
+def test_the_committed_readme_is_not_stale():
+    assert readme.stale(readme.README, records.RESULTS) == [], "run python -m benchmarks readme"
