@@ -13,6 +13,7 @@ import numbers
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -106,7 +107,8 @@ class LogisticRegression(LinearClassifierMixin, SparseCoefMixin, BaseEstimator):
     standardize : bool, default=False
         Penalize the weights that the features would have at unit variance. `coef_` is for the features as they are.
     callback : callable or None, default=None
-        Called as callback(iteration, look) at every iterate; see `gpulr.solvers.minimize`.
+        Called as callback(iteration, look) at every iterate; see `gpulr.solvers.minimize`. `look.weights()` gives the
+        coefficients and the intercept there.
 
     Attributes
     ----------
@@ -495,7 +497,7 @@ class LogisticRegression(LinearClassifierMixin, SparseCoefMixin, BaseEstimator):
 
     def _minimize(self, problem: Problem) -> tuple[Result, Objective]:
         """The result and the objective it belongs to, which for Gram space is one on X that confirms it."""
-        objective, callback = problem.objective, _callbacks(self.callback, self.verbose)
+        objective, callback = problem.objective, _callbacks(_with_weights(self.callback, problem), self.verbose)
         result = minimize(objective, problem.solver, max_iter=self.max_iter, tol=self.tol, callback=callback)
         if problem.rotation is not None:
             w, b = objective.raw(result.params)
@@ -599,6 +601,24 @@ def _appended(first: Result, second: Result) -> Result:
     last = replace(second.last, iteration=second.last.iteration + n, seconds=second.last.seconds + t)
     history = (*first.history, *(() if second.n_iter == 0 else (first.last,)), *later[1:])
     return Result(second.params, second.status, last, history)
+
+
+def _with_weights(
+    callback: Callable[[int, Any], object] | None, problem: Problem
+) -> Callable[[int, Any], object] | None:
+    """The user's callback, with looks that know the way back from the solver's variables."""
+    if callback is None:
+        return None
+
+    def weights(params: Array) -> tuple[Array, Array]:
+        objective, rotation = problem.objective, problem.rotation
+        w, b = objective.raw(params)
+        rows = objective.rows
+        if rotation is not None:
+            w, rows = rotation.back(w), rotation.original
+        return w, array_namespace(w).astype(b - rows.at_origin(w), w.dtype, copy=False)
+
+    return lambda iteration, look: callback(iteration, replace(look, weights=partial(weights, look.params)))
 
 
 def _callbacks(callback: Callable[[int, Any], object] | None, verbose: int) -> Callable[[int, Any], object] | None:

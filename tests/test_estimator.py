@@ -735,3 +735,21 @@ def test_nan_in_large_samples_is_found_by_the_first_pass(monkeypatch):
             LogisticRegression(solver=solver).fit(X, y)
     with pytest.raises(ValueError, match="Input X contains NaN"):
         LogisticRegression().partial_fit(X, y, classes=[0, 1])
+
+
+@pytest.mark.parametrize("solver", ["gd", "sgd", "lbfgs", "newton", "sketch", "auto"])
+@pytest.mark.parametrize(("shape", "far"), [((60, 5), 0.0), ((60, 5), 1e4), ((20, 50), 0.0)])
+def test_the_callback_is_told_the_weights_of_the_features(solver, shape, far, rng):
+    X = rng.standard_normal(shape) + far
+    y = (X[:, 0] - far + rng.standard_normal(len(X)) > 0).astype(int)
+    seen = []
+    model = LogisticRegression(
+        solver=solver, max_iter=30, callback=lambda _, look: seen.append([float(look.cost), *look.weights()])
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        model.fit(X, y)
+    for cost, w, b in (seen[0], seen[-1]):
+        z = X @ w + b
+        objective = np.sum(np.logaddexp(0, (1 - 2 * y) * z)) + w @ w / 2
+        assert cost * len(y) == pytest.approx(objective, rel=1e-6)

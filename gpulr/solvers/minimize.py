@@ -37,6 +37,8 @@ class Look:
         decrement: (), how much the solver expects the cost to be above its minimum: half the Newton decrement squared,
             ½ gᵀH⁻¹g, with H exact or estimated. It does not depend on the units of the features.
         numbers: the same on the host, where the solver has read them already.
+        weights: for the callback of an estimator, which does not know the solver's variables: a function that gives the
+            coefficients (n,) or (n, k) of the features as they are and the intercept () or (k,). In Gram space it reads X.
     """
 
     params: Array
@@ -44,6 +46,7 @@ class Look:
     gradient: Array
     decrement: Array
     numbers: Numbers | None = None
+    weights: Callable[[], tuple[Array, Array]] | None = None
 
     def scalars(self) -> list[Array]:
         """What becomes `Numbers`, still on the device: four float64 arrays ()."""
