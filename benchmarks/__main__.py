@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from benchmarks import options
+from benchmarks.compare import compare
 from benchmarks.passes import one_pass
 from benchmarks.peers import peers
 from benchmarks.report.page import report
@@ -37,7 +38,7 @@ def main(context: click.Context, effort: str, json_file: Path | None) -> None:
         options.write({"benchmark": "all", "records": records}, json_file)  # now, so that it is not lost
 
 
-for command in (*RACES.values(), solvers, report, readme):
+for command in (*RACES.values(), solvers, report, readme, compare):
     main.add_command(command)
 
 if __name__ == "__main__":
