@@ -22,7 +22,8 @@ F = TypeVar("F", bound=Callable[..., Any])
 threads = click.option(
     "--threads", type=click.IntRange(1, cores()), default=cores(), show_default="all cores", help="Of everyone alike."
 )
-repeats = click.option(
+repeats = click.option("--repeats", type=click.IntRange(1), default=5, show_default=True, help="Interleaved rounds.")
+repeats_of_effort = click.option(
     "--repeats", type=click.IntRange(1), default=None,
     help="Interleaved rounds.  [default: 5, with --quick 3, with --full 7]",
 )  # fmt: skip

@@ -30,7 +30,7 @@ from gpulr.bench.roofline import DTYPES, SHAPES
     help="Of X; repeat for several.",
 )
 @options.amount
-@options.repeats
+@options.repeats_of_effort
 @options.threads
 @options.as_json
 def one_pass(

@@ -105,7 +105,7 @@ AMOUNTS = {
     help="Folder of the reference solutions.  [default: in the user's cache]",
 )
 @options.amount
-@options.repeats
+@options.repeats_of_effort
 @options.threads
 @options.as_json
 def peers(

@@ -19,7 +19,7 @@ from gpulr.datasets import known_datasets
 @click.option("--data", default=None, help="As of `gpulr train`.  [default: the cats, or bytes like theirs]")
 @click.option("--iterations", type=click.IntRange(1), default=2000, show_default=True, help="Of a training.")
 @options.amount
-@options.repeats
+@options.repeats_of_effort
 @options.threads
 @options.as_json
 def speedup_command(
