@@ -42,16 +42,22 @@ class Amount:
         scale: share of the entries of the synthetic data.
         limit: seconds that a fit may take.
         everyone: those competitors, too, who are rarely fast.
+        competitors: of `COMPETITORS`; empty for all that are likely to be fast.
     """
 
     problems: tuple[str, ...]
     scale: float
     limit: float
     everyone: bool
+    competitors: tuple[str, ...] = ()
 
+
+# Some take many seconds to start, or for the tolerances alone.
+QUICK = ("gpulr", "gpulr-compiled", "gpulr-cuda", "sklearn-lbfgs", "sklearn-newton-cholesky", "sklearn-saga",
+         "intelex-lbfgs", "torch-lbfgs", "torch-lbfgs-cuda", "glum", "skglm")  # fmt: skip
 
 AMOUNTS = {
-    "quick": Amount(("tall", "elastic_net"), 0.01, 1.0, False),
+    "quick": Amount(("tall", "elastic_net"), 0.01, 1.0, False, QUICK),
     "normal": Amount(tuple(problems.PROBLEMS), 1.0, 60.0, False),
     "full": Amount(tuple(problems.PROBLEMS), 1.0, 300.0, True),
 }
@@ -70,7 +76,7 @@ AMOUNTS = {
     "competitor_names",
     type=click.Choice(list(COMPETITORS)),
     multiple=True,
-    help="Repeat for several.  [default: all that are likely to be fast]",
+    help="Repeat for several.  [default: all that are likely to be fast; with --quick fewer]",
 )
 @click.option("--all", "everyone", is_flag=True, help="The other competitors, too.")
 @click.option(
@@ -142,7 +148,8 @@ def peers(
                 continue
             bar(f"{place}: finding the minimum")
             found = reference.find(problem, cache)
-            chosen = _chosen(competitor_names, everyone or amount.everyone, problem)
+            asked = competitor_names or (() if everyone else amount.competitors)
+            chosen = _chosen(asked, everyone or amount.everyone, problem)
             result = race(problem, found, chosen, rules, bar)
         record["races"].append(result)
         table.show(result, out)

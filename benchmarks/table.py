@@ -70,14 +70,17 @@ def _transfer(entry: dict[str, Any]) -> list[str]:
 
 
 def threads_differ(entry: dict[str, Any], threads: int | None) -> list[str]:
-    """A complaint of each thread pool of the competitor's process that has more threads than the race allows."""
+    """A complaint of each BLAS library in the competitor's process that has more or fewer threads than the race allows.
+
+    Not of OpenMP, whose threads a library may set anew at each of its calls.
+    """
     if threads is None or not entry["ready"]:
         return []
     pools = entry["ready"]["thread_pools"]
     return [
         f"{entry['competitor']}: {pool['internal_api']} has {pool['num_threads']} threads, the race {threads}"
         for pool in pools
-        if pool["num_threads"] != threads
+        if pool["user_api"] == "blas" and pool["num_threads"] != threads
     ]
 
 

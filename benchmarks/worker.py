@@ -53,8 +53,7 @@ def _prepare(competitor: Competitor, folder: Path) -> tuple[Problem, Ready]:
     problem = load(folder)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # those of the warm-up say nothing of the race
-        # Imports, compilation, thread pools. The fits that look for the right tolerance are the second warm-up.
-        competitor.fit(competitor.put(problem.small()), 1e-3)
+        competitor.warm_up(problem)  # the fits that look for the right tolerance are the second one
     fields = ("user_api", "internal_api", "version", "num_threads")
     pools = [{field: pool[field] for field in fields} for pool in threadpool_info()]
     return problem, Ready(competitor.version(), pools)

@@ -258,7 +258,7 @@ def test_without_a_gpu_competitors_for_one_say_so(monkeypatch):
 
 
 def test_the_table_tells_of_threads_and_transfers():
-    ready = {"version": "1", "thread_pools": [{"internal_api": "openblas", "num_threads": 8}]}
+    ready = {"version": "1", "thread_pools": [{"user_api": "blas", "internal_api": "openblas", "num_threads": 8}]}
     result = {"gap": 1e-3, "why_not": None, "seconds": [1.0], "transfer_seconds": [0.25], "reached": [1e-4]}
     result |= {"least": 1.0, "median": 1.0, "greatest": 1.0, "extra_bytes": None}
     problem = {"name": "x", "rows": 1, "columns": 1, "classes": 2, "sparse": False, "stored_as": "float32"}

@@ -65,6 +65,10 @@ class Competitor(ABC):
         """
         return problem
 
+    def warm_up(self, problem: Problem) -> None:
+        """Whatever only the first fit of a process needs: imports, compilation, thread pools. Not timed."""
+        self.fit(self.put(problem.small()), 1e-3)
+
     @abstractmethod
     def fit(self, problem: Any, tol: float) -> Solution:
         """Minimize the objective of the problem, as `put` returned it; everything in here is timed."""

@@ -1,4 +1,7 @@
-"""dask-ml: SciPy's L-BFGS over a dask array with a block of rows for each thread."""
+"""dask-ml: SciPy's L-BFGS over a dask array with a block of rows for each thread.
+
+Made for data larger than a machine; on one machine it is slow, so only on demand.
+"""
 
 from __future__ import annotations
 
@@ -27,6 +30,9 @@ class DaskML(Competitor):
     def unsupported(self, problem: Problem) -> str | None:
         penalized = "it penalizes its intercept: use --no-intercept" if problem.intercept else None
         return ridge_only(problem) or two_classes_only(problem) or dense_only(problem) or penalized
+
+    def by_default(self, problem: Problem) -> bool:
+        return False
 
     def fit(self, problem: Any, tol: float) -> Solution:
         import dask

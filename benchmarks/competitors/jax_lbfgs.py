@@ -35,6 +35,9 @@ class JaxLbfgs(Competitor):
         X, y = jax.device_put(problem.X), jax.device_put(problem.y.astype(np.int32))
         return Placed(problem, X.block_until_ready(), y.block_until_ready())
 
+    def warm_up(self, problem: Problem) -> None:
+        self.fit(self.put(problem), 1e30)  # one iteration: what it compiles is for one shape only
+
     def fit(self, problem: Any, tol: float) -> Solution:
         problem, X, y = problem
         dtype = np.dtype(problem.dtype)
