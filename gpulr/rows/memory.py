@@ -126,13 +126,21 @@ class MemoryRows:
         K = xp.concat(list(ordered(tile, [slice(start, min(start + height, m)) for start in range(0, m, height)])))
         return K + xp.tril(K, k=-1).T
 
-    def scatter(self, d: Array) -> tuple[Array, Array]:
-        """Xᵀ diag(d) X (n, n) and Xᵀ d (n,) for d (m,) ≥ 0, in float64; blocks multiplied in d's dtype."""
+    def scatter(self, d: Array, columns: Array | None = None) -> tuple[Array, Array]:
+        """Xᵀ diag(d) X (n, n) and Xᵀ d (n,) for d (m,) ≥ 0, in float64; blocks multiplied in d's dtype.
+
+        Of some columns of X only, where their indices (j,) are given: (j, j) and (j,).
+        """
         xp = array_namespace(self.X, d)
 
         def of_block(rows: slice) -> list[Array]:
             root = xp.sqrt(d[rows])
-            block = root[:, None] * self._block(rows, d.dtype)
+            if columns is None:
+                block = self._block(rows, d.dtype)
+            else:
+                origin = None if self.origin is None else xp.take(self.origin, columns, axis=0)
+                block = _converted(xp.take(self.X[rows, :], columns, axis=1), d.dtype, origin)
+            block = root[:, None] * block
             return [xp.astype(part, xp.float64, copy=False) for part in (block.T @ block, root @ block)]
 
         # The product with √d is a copy, so it is made in blocks even where X needs no conversion.
