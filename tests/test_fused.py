@@ -4,12 +4,14 @@ side with a recording stand-in for the launch, and its source compiled by NVRTC 
 from __future__ import annotations
 
 import mmap
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 import numpy as np
 import pytest
 from cuda_shim import COMPILER, SMALL_GPU, Recorder, ShimRuntime
 
+from benchmarks import registers
 from gpulr.links import curvature, softmax
 from gpulr.passes import PASSES, fused, fused_plan, loop, named, vectorized
 from gpulr.passes.fused_plan import Gpu, Plan, WidePlan, plan
@@ -465,3 +467,42 @@ def test_widths_that_are_read_once(itemsize, real_bytes, two_stages, once):
         assert isinstance(found, Plan) == (n <= once), n
         if n in (two_stages, two_stages + 16) and n <= once:
             assert found.arguments.split(", ")[5] == ("2" if n == two_stages else "1")
+
+
+# --- compiled for GPUs ---------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def architectures():
+    reason = registers.why_no_nvrtc()
+    if reason:
+        pytest.skip(reason)
+    return registers.architectures()
+
+
+@pytest.mark.parametrize("architecture", registers.GPUS)
+def test_nvrtc_compiles_without_spills(architecture, architectures):
+    if architecture not in architectures:
+        pytest.skip(f"NVRTC {registers.version()} does not know sm_{architecture}")
+    # `python -m benchmarks.registers` has more of them, and takes a minute.
+    some = {"CrossEntropy": (0, 1, 100, 784, 1024, 16384, 65536), "Curvature": (100, 16384), "Product": (100, 65536)}
+    jobs = [
+        kernel.name
+        for pointwise, columns in some.items()
+        for kernel in registers.kernels(architecture, pointwise)
+        if kernel.columns in columns and (pointwise == "CrossEntropy" or kernel.stored == "float32")
+    ]
+    with ThreadPoolExecutor(2) as pool:
+        found = dict(zip(jobs, pool.map(lambda name: registers.usage(name, architecture), jobs), strict=True))
+    assert {name: usage for name, usage in found.items() if usage.spilled} == {}
+
+
+def test_nvrtc_says_what_is_wrong(architectures):
+    with pytest.raises(RuntimeError, match="compilation"):
+        registers.usage("one_read<int>", architectures[0])
+
+
+def test_the_record_has_the_kernels_of_today(architectures):
+    """`python -m benchmarks.registers` writes it anew."""
+    record = registers.RECORD.read_text()
+    assert [k.name for a in architectures for k in registers.kernels(a) if f"`{k.name}`" not in record] == []

@@ -49,6 +49,14 @@ template <int BYTES> struct Packed {
 #pragma unroll
         for (int i = 0; i < max_of(1, BYTES / 4); ++i) word[i] = 0;
     }
+    // From here on the compiler cannot know what it made of these numbers before, and converts them again. It keeps them
+    // converted where there is room, which saves instructions; for Blackwell it does so where there is none.
+    __device__ void convert_again() {
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 1000
+#pragma unroll
+        for (int i = 0; i < max_of(1, BYTES / 4); ++i) asm volatile("" : "+r"(word[i]));
+#endif
+    }
 
   private:
     __device__ void unpack(unsigned value) { word[0] = value; }
@@ -299,7 +307,7 @@ __global__ void __launch_bounds__(THREADS, BLOCKS)
     };
 
     int parity = 0;
-    const auto process = [&](const Stage& stage, Index tile) {
+    const auto process = [&](Stage& stage, Index tile) {
         Real own[OWN][K] = {};
 #pragma unroll
         for (int r = 0; r < ROWS; ++r) {
@@ -366,6 +374,10 @@ __global__ void __launch_bounds__(THREADS, BLOCKS)
                 Real factor[K];
 #pragma unroll
                 for (int k = 0; k < K; ++k) factor[k] = __shfl_sync(ALL_LANES, dz[r / LANES][k], r % LANES, LANES);
+                if constexpr (sizeof(Stored) == 1) {
+#pragma unroll
+                    for (int j = 0; j < LOADS; ++j) stage.x[r][j].convert_again();
+                }
 #pragma unroll
                 for (int j = 0; j < LOADS; ++j) {
 #pragma unroll

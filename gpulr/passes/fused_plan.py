@@ -183,11 +183,11 @@ def _held(
     if shape.group < 32 and shape.group * width < min(LINE, columns * itemsize):
         return None
     gradient, packed = loads * per_load * a_number, loads * max(1, width // 4)
-    several = _rows_together(packed, a_number)
+    several = _rows_together(shape.group, packed, a_number)
     # What a stage of rows has in registers: the rows, and what is known of those whose pointwise maths is the thread's own.
     own = -(-several // min(shape.group, 32))
     stage = several * packed + own * (outputs + 1) * words
-    state = gradient * (1 if shape.shared else 2) + (several + 2 * own) * a_number + 2 * words
+    state = gradient * (1 if shape.shared else 2) + (several + 2 * own) * a_number + 2 * words + several - 1
     state += OVERHEAD + (0 if shape.group > 32 else SUMS)
     used = next(
         (state + stages * stage for stages in (2, 1) if state + stages * stage <= shape.registers + SLACK), None
@@ -218,10 +218,13 @@ SLACK = 9
 STATIC_BYTES = 4096
 
 
-def _rows_together(packed: int, a_number: int) -> int:
-    """Rows loaded together: 64 bytes a thread are enough in flight, and every one has its margins."""
+def _rows_together(group: int, packed: int, a_number: int) -> int:
+    """Rows loaded together: 64 bytes a thread are enough in flight, and every one has its margins.
+
+    The pointwise maths of a row is one lane's; a group of one lane would have it all at once, in too many registers.
+    """
     several = 1
-    while several < 8 and 2 * several * packed <= 16 and 2 * several * a_number <= 16:
+    while several < min(8, 4 * group) and 2 * several * packed <= 16 and 2 * several * a_number <= 16:
         several *= 2
     return several
 
