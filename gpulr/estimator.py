@@ -100,10 +100,11 @@ class LogisticRegression(LinearClassifierMixin, SparseCoefMixin, BaseEstimator):
     dtype : "float32", "float64" or None, default=None
         Of the computation. None: float32 for float32, float16, bool and integers of up to 16 bits, which it holds exactly;
         float64 for the others.
-    one_pass : {"auto", "vectorized", "blocked", "compiled", "loop"}, default="auto"
+    one_pass : {"auto", "vectorized", "blocked", "compiled", "fused", "loop"}, default="auto"
         How dense X is gone through: in array operations, for NumPy also in place (blocked) or by code compiled with numba
-        (the extra `fast`; one read of X, and no conversion of its dtype), or in Python's loops. "auto" takes the compiled
-        pass where a NumPy X is large enough to repay loading it, else blocked; for sparse X there is only "vectorized".
+        (the extra `fast`; one read of X, and no conversion of its dtype), for CuPy by a kernel that does so (fused), or
+        in Python's loops. "auto" takes the compiled pass where a NumPy X is large enough to repay loading it, else
+        blocked, and the fused one for CuPy; for sparse X there is only "vectorized".
     standardize : bool, default=False
         Penalize the weights that the features would have at unit variance. `coef_` is for the features as they are.
     callback : callable or None, default=None

@@ -12,7 +12,7 @@ from array_api_compat import device, is_cupy_array, is_numpy_array, is_torch_arr
 from gpulr import cost_model, products
 from gpulr.device import Array, array_namespace, floats
 from gpulr.parallel import in_blocks, ordered
-from gpulr.passes import PASSES, Propagate
+from gpulr.passes import AS_STORED, PASSES, Propagate, fused
 
 # Size of a block after conversion to the dtype of the computation. On the host: large enough that the Python call around
 # a block costs nothing beside it, small enough to stay in a last-level cache. A GPU reads 8 MB faster than it starts the
@@ -65,9 +65,12 @@ class MemoryRows:
             *sums, z = one_pass(X, self.y[rows], w, b, s)
             return [xp.astype(part, xp.float64, copy=False) for part in sums], z
 
-        # What converts in registers takes larger blocks, in which calls and the way from block to block cost less.
-        as_stored = one_pass is PASSES["compiled"] and self.origin is None
+        # What converts in registers takes larger blocks, in which calls and the way from block to block cost less; a kernel
+        # takes all rows.
+        as_stored = one_pass in AS_STORED and self.origin is None
         blocks = self._blocks(self.X.dtype if as_stored else w.dtype)
+        if as_stored and one_pass is PASSES["fused"]:
+            blocks = [slice(0, self.X.shape[0])]
         (cost, dw, db), Z = added_and_joined(ordered(of_block, blocks))
         return cost, dw, db, Z
 
@@ -78,6 +81,12 @@ class MemoryRows:
 
     def matmul(self, w: Array) -> Array:
         """X w: (m,) for w (n,), (m, k) for w (n, k), in w's dtype."""
+        if (
+            is_cupy_array(self.X)
+            and self.origin is None
+            and fused.why_not(self.X, 1 if w.ndim == 1 else w.shape[1]) is None
+        ):
+            return fused.matmul(self.X, w)
         return joined(list(ordered(lambda rows: self._block(rows, w.dtype) @ w, self._blocks(w.dtype))))
 
     def rmatmul(self, z: Array) -> Array:
