@@ -10,7 +10,7 @@ from typing import Any
 from array_api_compat import device, is_cupy_array, is_numpy_array, is_torch_array
 
 from gpulr import cost_model, products
-from gpulr.device import Array, array_namespace, floats
+from gpulr.device import Array, array_namespace, available_memory, floats
 from gpulr.parallel import in_blocks, ordered
 from gpulr.passes import PASSES, Propagate
 
@@ -19,6 +19,9 @@ from gpulr.passes import PASSES, Propagate
 # dozen kernels of a pass, so its blocks are only small beside its memory.
 BLOCK_BYTES = 8 << 20
 GPU_BLOCK_BYTES = 256 << 20
+
+# A block on a GPU with what is computed from it, a product or a square of its size and their sum.
+COPIES_OF_A_BLOCK = 4
 
 # Rows of the Gram matrix that one core computes at a time.
 GRAM_TILE = 256
@@ -103,7 +106,7 @@ class MemoryRows:
         spread = in_blocks() and is_numpy_array(self.X)
         height = GRAM_TILE if spread else m
         # A block is worth GRAM_TILE products of each number; to add its tile in float64 takes as long as a few.
-        step = max(1, min(n, block_bytes(self.X) // (xp.finfo(dtype).bits // 8 * m)))
+        step = max(1, min(n, self._block_bytes // (xp.finfo(dtype).bits // 8 * m)))
         step = n if self.X.dtype == dtype and self.origin is None and not spread else max(step, min(n, 1024))
         if spread and m <= height:
             step = min(step, max(1024, -(-n // 4)))  # four blocks at least, for some cores
@@ -191,7 +194,12 @@ class MemoryRows:
         return _converted(self.X[rows, :], dtype, self.origin)
 
     def _blocks(self, dtype: object, always: bool = False) -> list[slice]:
-        return _slices(self.X, dtype, always=always or self.origin is not None)
+        return _slices(self.X, dtype, self._block_bytes, always=always or self.origin is not None)
+
+    @cached_property
+    def _block_bytes(self) -> int:
+        """Looked up once, so that all passes over these rows have the same blocks and the same bits."""
+        return block_bytes(self.X)
 
 
 def total_weight(y: Array, sample_weight: Array | None) -> float:
@@ -203,9 +211,16 @@ def total_weight(y: Array, sample_weight: Array | None) -> float:
 
 
 def block_bytes(X: Array) -> int:
-    """The size of a block where X lives."""
+    """The size of a block where X lives: less than usual on a GPU that has little room left."""
     on_gpu = not is_numpy_array(X) and (is_cupy_array(X) or (is_torch_array(X) and X.is_cuda))
-    return GPU_BLOCK_BYTES if on_gpu else BLOCK_BYTES
+    return _fitting(GPU_BLOCK_BYTES, available_memory(X)) if on_gpu else BLOCK_BYTES
+
+
+def _fitting(size: int, free: int) -> int:
+    """`size` halved until a block of it with what is computed from it fits in so many free bytes, or is a host's block."""
+    while size > BLOCK_BYTES and COPIES_OF_A_BLOCK * size > free:
+        size //= 2
+    return size
 
 
 def _with_entries(a: Array, indices: Array, values: Array) -> Array:
@@ -251,8 +266,8 @@ def added(blocks: Iterator[list[Array]]) -> list[Array]:
     return total
 
 
-def _slices(X: Array, dtype: object, always: bool = False) -> list[slice]:
-    """Slices of the rows of X such that a block has BLOCK_BYTES in this dtype.
+def _slices(X: Array, dtype: object, size: int, always: bool = False) -> list[slice]:
+    """Slices of the rows of X such that a block has `size` bytes in this dtype.
 
     One slice of all rows when a product reads X as it is, that is in this dtype and without gaps; unless `always`, or blocks
     are to be spread over the cores of the host.
@@ -263,7 +278,7 @@ def _slices(X: Array, dtype: object, always: bool = False) -> list[slice]:
     spread = in_blocks() and is_numpy_array(X)
     if m == 0 or (X.dtype == dtype and not has_gaps and not always and not spread):
         return [slice(0, m)]
-    step = max(1, block_bytes(X) // max(1, _itemsize(dtype) * n))
+    step = max(1, size // max(1, _itemsize(dtype) * n))
     return [slice(start, min(start + step, m)) for start in range(0, m, step)]
 
 
