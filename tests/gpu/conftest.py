@@ -19,7 +19,8 @@ from gpulr.passes import HOST_ONLY, PASSES
 # A GPU's own, which no stand-in can run.
 FOR_CUPY = [name for name in PASSES if name not in ("loop", "vectorized", *HOST_ONLY)]
 
-# What brings a number or an array to the host, by library. CuPy and PyTorch wait for their device in all of them.
+# What brings a number or an array to the host: CuPy and PyTorch wait for their device in all of them. array-api-strict
+# has nothing but `__dlpack__` for arrays, by which the others only share memory.
 READS = ("__float__", "__bool__", "__int__", "__index__", "item", "tolist", "get", "cpu", "numpy", "__array__")
 
 
@@ -31,7 +32,7 @@ class Library(Backend):
         elements: how large the arrays of a test of size may be.
     """
 
-    elements: int = 1 << 16
+    elements: int = 1 << 22
 
     @property
     def on_gpu(self) -> bool:
@@ -57,7 +58,8 @@ class Library(Backend):
     def counting_reads(self) -> Iterator[list[str]]:
         """Names of what brought something from the device to the host, one an event."""
         kind, seen = type(self.put(np.zeros(1))), list[str]()
-        names = [name for name in READS if hasattr(kind, name)]
+        candidates = (*READS, "__dlpack__") if self.name == "array-api-strict" else READS
+        names = [name for name in candidates if hasattr(kind, name)]
         depth = 0
 
         def counted(name: str, method: Callable[..., Any]) -> Callable[..., Any]:
@@ -99,7 +101,7 @@ def marked(name: str, *more: object) -> Any:
 def library_named(name: str, request: pytest.FixtureRequest) -> Library:
     made = LIBRARIES[name](request)
     # Just above 2³¹ where there is a GPU: indices of 32 bits fail there.
-    return Library(name, made.put, (1 << 31) + (1 << 21) if name in ("cupy", "torch-cuda") else 1 << 16)
+    return Library(name, made.put, (1 << 31) + (1 << 21) if name in ("cupy", "torch-cuda") else Library.elements)
 
 
 @pytest.fixture(params=[marked(name) for name in LIBRARIES])
