@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import wraps
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -16,8 +17,9 @@ from gpulr import device
 from gpulr.device import array_namespace
 from gpulr.passes import HOST_ONLY, PASSES
 
-# A GPU's own, which no stand-in can run.
+# A GPU's own, which no stand-in can run, and what runs on NumPy here.
 FOR_CUPY = [name for name in PASSES if name not in ("loop", "vectorized", *HOST_ONLY)]
+ON_HOST = [name for name in HOST_ONLY if name != "compiled" or find_spec("numba")]
 
 # What brings a number or an array to the host: CuPy and PyTorch wait for their device in all of them. array-api-strict
 # has nothing but `__dlpack__` for arrays, by which the others only share memory.
@@ -114,7 +116,7 @@ def library(request: pytest.FixtureRequest) -> Library:
 PAIRS = [marked(name, one_pass) for name in LIBRARIES for one_pass in PASSES
          if one_pass == "vectorized"
          or (one_pass == "loop" and name != "array-api-strict")  # which has no tolist
-         or (one_pass in HOST_ONLY and name == "numpy")
+         or (one_pass in ON_HOST and name == "numpy")
          or (one_pass in FOR_CUPY and name == "cupy")]  # fmt: skip
 
 
