@@ -8,6 +8,7 @@ from benchmarks.gpu import gpu
 from benchmarks.passes import one_pass
 from benchmarks.peers import peers
 from benchmarks.solvers import solvers
+from benchmarks.roofline import roofline
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -19,6 +20,7 @@ main.add_command(peers)
 main.add_command(one_pass)
 main.add_command(solvers)
 main.add_command(gpu)
+main.add_command(roofline)
 
 if __name__ == "__main__":
     main(prog_name="python -m benchmarks")

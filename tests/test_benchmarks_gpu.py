@@ -6,13 +6,14 @@ import io
 import json
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 from click.testing import CliRunner
 from rich.console import Console
 
-from benchmarks import gpu_fits, gpu_passes, gpu_place, gpu_table, race, reference
+from benchmarks import gpu_fits, gpu_passes, gpu_place, gpu_table, race, reference, roofline
 from benchmarks.__main__ import main
 from benchmarks.competitors import ON_DEVICE
 from benchmarks.competitors.gpulr_cuda import GpulrCuda
@@ -415,3 +416,26 @@ def test_cats_are_raced_where_they_are(monkeypatch):
 def test_a_record_lies_by_the_name_of_its_gpu():
     assert slug("NVIDIA H200") == "nvidia-h200"
     assert slug("Tesla T4 (rev. a1)") == "tesla-t4-rev-a1"
+
+
+# --- the roofline
+
+
+def test_the_roofline_is_that_of_the_readme():
+    text = (Path(roofline.__file__).parent / "README.md").read_text()
+    for line in roofline.tables():
+        assert line in text
+    assert CliRunner().invoke(main, ["roofline"]).stdout.count("|") == sum(
+        line.count("|") for line in roofline.tables()
+    )
+
+
+def test_the_roofline_by_hand():
+    card = roofline.Card(1e12, 10e12, 1e12)
+    memory, arithmetic = roofline.seconds(card, "float32", 1000, 98)
+    assert memory == pytest.approx(1000 * 400 / 1e12)
+    assert arithmetic == pytest.approx(1000 * (2 * 98 + 100) / 5e12)
+    assert roofline.share(card, "float32", 98) == pytest.approx(392 / 400)
+    assert roofline.seconds(card, "float64", 1, 10)[0] == pytest.approx(96e-12)
+    slow = roofline.Card(1e12, 1e11, 1e11)  # arithmetic is the limit
+    assert roofline.share(slow, "uint8, int8", 100) == pytest.approx(100 / 1e12 / (500 / 5e10))
