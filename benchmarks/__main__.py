@@ -7,8 +7,8 @@ import click
 from benchmarks.gpu import gpu
 from benchmarks.passes import one_pass
 from benchmarks.peers import peers
-from benchmarks.solvers import solvers
 from benchmarks.roofline import roofline
+from benchmarks.solvers import solvers
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
