@@ -102,7 +102,7 @@ class MemoryRows:
         24 bits of a float32, and K is formed only once.
         """
         xp, (m, n) = array_namespace(self.X, self.y), self.X.shape
-        dtype = self.y.dtype if xp.isdtype(self.X.dtype, "real floating") else xp.float64
+        dtype = self.y.dtype if _is_floating(self.X) else xp.float64
         spread = in_blocks() and is_numpy_array(self.X)
         height = GRAM_TILE if spread else m
         # A block is worth GRAM_TILE products of each number; to add its tile in float64 takes as long as a few.
@@ -179,7 +179,7 @@ class MemoryRows:
         spread = xp.sqrt(xp.where(variance < 0, xp.zeros_like(variance), variance))
         mean = mean + origin
         # Values that differ in their last digit only are one value that was computed in two ways.
-        stored = self.X.dtype if xp.isdtype(self.X.dtype, "real floating") else dtype
+        stored = self.X.dtype if _has_more_digits(self.X, dtype) else dtype
         rounding = 2 * min(xp.finfo(stored).eps, xp.finfo(dtype).eps) * xp.abs(mean)
         return mean, xp.where(spread <= rounding, xp.zeros_like(spread), spread)
 
@@ -234,10 +234,20 @@ def _converted(X: Array, dtype: object, origin: Array | None) -> Array:
     """X − origin in this dtype; X itself where nothing is to be done."""
     xp = array_namespace(X)
     # Numbers of more digits than the result has are subtracted first, so that the digits that stay are those that differ.
-    if xp.isdtype(X.dtype, "real floating") and xp.finfo(X.dtype).bits > xp.finfo(dtype).bits and origin is not None:
+    if origin is not None and _has_more_digits(X, dtype):
         return xp.astype(X - xp.astype(origin, X.dtype, copy=False), dtype)
     X = xp.astype(X, dtype, copy=False)
     return X if origin is None else X - xp.astype(origin, dtype, copy=False)
+
+
+def _is_floating(X: Array) -> bool:
+    """Whether X holds floats; bfloat16 too, which NumPy and CuPy have from elsewhere and the standard does not know."""
+    return getattr(X.dtype, "name", "") == "bfloat16" or bool(array_namespace(X).isdtype(X.dtype, "real floating"))
+
+
+def _has_more_digits(X: Array, dtype: object) -> bool:
+    """Whether X holds floats wider than a floating dtype."""
+    return _is_floating(X) and _itemsize(X.dtype) > _itemsize(dtype)
 
 
 def added_and_joined(blocks: Iterator[tuple[list[Array], Array]]) -> tuple[list[Array], Array]:
