@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import click
 
+from benchmarks.gpu import gpu
 from benchmarks.passes import one_pass
 from benchmarks.peers import peers
+from benchmarks.roofline import roofline
 from benchmarks.solvers import solvers
 
 
@@ -17,6 +19,8 @@ def main() -> None:
 main.add_command(peers)
 main.add_command(one_pass)
 main.add_command(solvers)
+main.add_command(gpu)
+main.add_command(roofline)
 
 if __name__ == "__main__":
     main(prog_name="python -m benchmarks")

@@ -50,11 +50,12 @@ def serve(connection: Connection) -> None:
 
 
 def _prepare(competitor: Competitor, folder: Path) -> tuple[Problem, Ready]:
-    problem = load(folder)
+    host = load(folder)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # those of the warm-up say nothing of the race
         # Imports, compilation, thread pools. The fits that look for the right tolerance are the second warm-up.
-        competitor.fit(problem.small(), 1e-3)
+        competitor.fit(competitor.put(host.small()), 1e-3)
+    problem = competitor.put(host)
     fields = ("user_api", "internal_api", "version", "num_threads")
     pools = [{field: pool[field] for field in fields} for pool in threadpool_info()]
     return problem, Ready(competitor.version(), pools)

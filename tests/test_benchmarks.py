@@ -260,7 +260,7 @@ def test_who_fails_is_shown_with_the_reason(tall, cache, tmp_path, monkeypatch):
 class InProcess:
     """A stand-in for `Remote`, of a competitor whose gap is its tolerance and whose seconds are 1/gap."""
 
-    def __init__(self, competitor, folder, threads):
+    def __init__(self, competitor, folder, threads, start_seconds):
         self.ready, self.running, self.tols = None, True, []
         InProcess.last = self
 
@@ -313,7 +313,7 @@ def run(*arguments):
     return result.stdout
 
 
-@pytest.mark.parametrize("command", ["peers", "pass"])
+@pytest.mark.parametrize("command", ["peers", "pass", "gpu"])
 def test_the_help(command):
     assert "--threads" in run(command, "--help")
 

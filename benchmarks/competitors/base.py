@@ -32,12 +32,14 @@ class Competitor(ABC):
         module: what has to be importable.
         distribution: what `pip install` calls it; its version is recorded.
         tolerances: from coarse to fine; the coarsest that leads to a gap is timed.
+        environment: variables that its process has to be started with.
     """
 
     name: ClassVar[str]
     module: ClassVar[str]
     distribution: ClassVar[str]
     tolerances: ClassVar[tuple[float, ...]] = decades(0, -12)
+    environment: ClassVar[dict[str, str]] = {}
 
     def missing(self) -> str | None:
         """Why it cannot run here; None if it can."""
@@ -53,6 +55,10 @@ class Competitor(ABC):
 
     def version(self) -> str:
         return version(self.distribution)
+
+    def put(self, problem: Problem) -> Problem:
+        """The problem with its arrays where they are to be when the clock starts: as they are, or on a device."""
+        return problem
 
     @abstractmethod
     def fit(self, problem: Problem, tol: float) -> Solution:

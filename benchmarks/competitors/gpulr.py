@@ -27,12 +27,17 @@ class Gpulr(Competitor):
         return "no l1 part with scaled features" if problem.l1_ratio > 0 and problem.scale != 1 else None
 
     def fit(self, problem: Problem, tol: float) -> Solution:
+        model = self.model(problem, tol)
+        return model.coef_ / problem.scale, model.intercept_
+
+    def model(self, problem: Problem, tol: float) -> Any:
+        """The fitted estimator."""
         from gpulr import LogisticRegression
 
         # Sparse rows have a pass of their own.
         options = {} if issparse(problem.X) else self.options
         # Bytes are taken as they are: with v = scale·w for stored values, ‖w‖² is ‖v‖²/scale².
-        model = LogisticRegression(
+        return LogisticRegression(
             C=problem.C * problem.scale**2,
             l1_ratio=problem.l1_ratio,
             tol=tol,
@@ -41,4 +46,3 @@ class Gpulr(Competitor):
             dtype=problem.dtype,
             **options,
         ).fit(problem.X, problem.y)
-        return model.coef_ / problem.scale, model.intercept_

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from benchmarks.competitors.base import ITERATIONS, Competitor, Solution, dense_only, ridge_only
 from benchmarks.problem import Problem
+
+if TYPE_CHECKING:
+    import torch
 
 
 class TorchLbfgs(Competitor):
@@ -17,11 +22,11 @@ class TorchLbfgs(Competitor):
         import torch
         from torch.nn import functional
 
-        X = torch.from_numpy(problem.features())
+        X, y = self.tensors(problem)
         binary = problem.outputs == 1
-        y = torch.from_numpy(problem.y).to(X.dtype if binary else torch.int64)
-        W = torch.zeros(problem.outputs, X.shape[1], dtype=X.dtype, requires_grad=True)
-        b = torch.zeros(problem.outputs, dtype=X.dtype, requires_grad=problem.intercept)
+        y = y.to(X.dtype if binary else torch.int64)
+        W = torch.zeros(problem.outputs, X.shape[1], dtype=X.dtype, device=X.device, requires_grad=True)
+        b = torch.zeros(problem.outputs, dtype=X.dtype, device=X.device, requires_grad=problem.intercept)
         optimizer = torch.optim.LBFGS(
             [W, b] if problem.intercept else [W],
             max_iter=ITERATIONS,
@@ -42,4 +47,10 @@ class TorchLbfgs(Competitor):
             return objective
 
         optimizer.step(closure)
-        return W.detach().numpy(), b.detach().numpy()
+        return W.detach().cpu().numpy(), b.detach().cpu().numpy()
+
+    def tensors(self, problem: Problem) -> tuple[torch.Tensor, torch.Tensor]:
+        """The features and labels."""
+        import torch
+
+        return torch.from_numpy(problem.features()), torch.from_numpy(problem.y)
