@@ -155,7 +155,7 @@ def samples(kind, k, rng):
 
 def fit(solver, X, y, s, **options):
     if solver == "sgd":
-        solver = SGD(batch_size=40, seed=3)  # a divisor of the samples
+        solver = SGD(batch_size=37, seed=3)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # sgd and gd are compared long before
         return LogisticRegression(solver=solver, random_state=3, **options).fit(X, y, s)
