@@ -9,10 +9,12 @@ import click
 
 from benchmarks import options
 from benchmarks.compare import compare
+from benchmarks.gpu import gpu
 from benchmarks.passes import one_pass
 from benchmarks.peers import peers
 from benchmarks.report.page import report
 from benchmarks.report.readme import readme
+from benchmarks.roofline import roofline
 from benchmarks.solvers import solvers
 from benchmarks.speedup import speedup_command
 
@@ -38,7 +40,7 @@ def main(context: click.Context, effort: str, json_file: Path | None) -> None:
         options.write({"benchmark": "all", "records": records}, json_file)  # now, so that it is not lost
 
 
-for command in (*RACES.values(), solvers, report, readme, compare):
+for command in (*RACES.values(), solvers, gpu, roofline, report, readme, compare):
     main.add_command(command)
 
 if __name__ == "__main__":

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+import os
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 from scipy.special import logsumexp
@@ -14,15 +15,18 @@ BLOCK = 1 << 22
 """Entries of a dense block of rows, 32 MB in float64: X is never widened as a whole."""
 
 
-def blocks(problem: Problem) -> Iterator[tuple[slice, Matrix]]:
-    """The rows in order: a slice of them and their features in float64."""
+def blocks(problem: Problem) -> list[slice]:
+    """The rows in order."""
     m, n = problem.X.shape
     step = m if problem.is_sparse else max(1, BLOCK // n)
-    for start in range(0, m, step):
-        rows = slice(start, min(start + step, m))
-        features = problem.X[rows].astype(np.float64)
-        features *= problem.scale
-        yield rows, features
+    return [slice(start, min(start + step, m)) for start in range(0, m, step)]
+
+
+def features(problem: Problem, rows: slice) -> Matrix:
+    """The features of some rows, in float64."""
+    X: Matrix = problem.X[rows].astype(np.float64)
+    X *= problem.scale
+    return X
 
 
 def losses(Z: np.ndarray, y: np.ndarray) -> np.ndarray:
@@ -59,5 +63,10 @@ def objective(problem: Problem, coef: np.ndarray, intercept: np.ndarray) -> floa
     if not problem.intercept and intercept.any():
         raise ValueError(f"the problem has no intercept, the solution has {intercept}")
     coef, intercept = coef.astype(np.float64), intercept.astype(np.float64)
-    sums = [float(np.sum(losses(Xb @ coef.T + intercept, problem.y[rows]))) for rows, Xb in blocks(problem)]
+
+    def of_block(rows: slice) -> float:
+        return float(np.sum(losses(features(problem, rows) @ coef.T + intercept, problem.y[rows])))
+
+    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:  # most of the time NumPy does not hold Python's lock
+        sums = list(pool.map(of_block, blocks(problem)))
     return problem.C * math.fsum(sums) + penalty(problem, coef)

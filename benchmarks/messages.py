@@ -15,10 +15,12 @@ class Ready:
     Attributes:
         version: of the competitor's distribution.
         thread_pools: what threadpoolctl finds in the process, with the number of threads of each.
+        transfer_seconds: of bringing the data to where the competitor computes; None where nothing had to be done.
     """
 
     version: str
     thread_pools: list[dict[str, Any]]
+    transfer_seconds: float | None = None
 
 
 @dataclass(frozen=True)
@@ -27,7 +29,6 @@ class Fit:
 
     Attributes:
         seconds: wall-clock time of the fit, with the data where the competitor computes.
-        transfer_seconds: of bringing them there; None where nothing had to be done.
         coef, intercept: the solution, as `benchmarks.competitors.base.Solution`.
         extra_bytes: peak memory during the fit above that of the process with the data before its first fit; None where
             it cannot be measured, on a GPU for example.
@@ -35,7 +36,6 @@ class Fit:
     """
 
     seconds: float
-    transfer_seconds: float | None
     coef: np.ndarray
     intercept: np.ndarray
     extra_bytes: int | None

@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 import statistics
 import tempfile
+import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -18,7 +20,7 @@ from benchmarks.evaluate import objective
 from benchmarks.messages import Ready
 from benchmarks.problem import Problem, save
 from benchmarks.reference import ACCEPTED, Reference
-from benchmarks.remote import CompetitorError, Remote
+from benchmarks.remote import START_SECONDS, CompetitorError, Remote
 
 
 @dataclass(frozen=True)
@@ -30,12 +32,20 @@ class Rules:
         repeats: rounds, at least 1.
         limit: seconds that a fit may take.
         threads: of every competitor.
+        patience: seconds that a competitor may take for all its trials, and for all rounds of a gap; it has fewer then.
+        start: seconds that it may take to start.
+        total: seconds that the race may take: after them no search for a tolerance begins, and no round but the first.
+        together: all competitors start at once, on a machine of many cores; no fit is under way then.
     """
 
     gaps: tuple[float, ...] = (1e-3, 1e-6, 1e-9)
     repeats: int = 5
     limit: float = 60.0
     threads: int = 1
+    patience: float = 86_400.0
+    start: float = START_SECONDS
+    total: float = 86_400.0
+    together: bool = False
 
 
 class Judge:
@@ -88,7 +98,6 @@ class Result:
         gap: what was to be reached.
         tol: the coarsest tolerance tried that reached it.
         seconds: of each round, with the data where the competitor computes.
-        transfer_seconds: of bringing them there, of each round; empty where nothing had to be done.
         reached: the gap of each round's solution. Threads make some competitors vary a little.
         extra_bytes: peak memory above the data, of all rounds.
         why_not: why there is no time; None if there is.
@@ -97,7 +106,6 @@ class Result:
     gap: float
     tol: float | None = None
     seconds: list[float] = field(default_factory=list)
-    transfer_seconds: list[float] = field(default_factory=list)
     reached: list[float] = field(default_factory=list)
     extra_bytes: int | None = None
     why_not: str | None = None
@@ -137,21 +145,29 @@ def race(
         JSON values: problem, threads, reference (value, bound, method, lowest_seen, complaint) and entries, one for each
         competitor in their order, those that cannot take part included.
     """
-    judge = Judge(problem, reference)
+    judge, until = Judge(problem, reference), time.monotonic() + rules.total
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="benchmarks-")))
         save(problem, folder)
-        entries, running = [], []
+        entries, racing = [], []
         for competitor in competitors:
             why_not = competitor.missing() or competitor.unsupported(problem)
             entry = Entry(competitor.name, [Result(gap, why_not=why_not) for gap in rules.gaps], competitor.device)
             entries.append(entry)
             if why_not is None:
-                remote = stack.enter_context(Remote(competitor, folder, rules.threads))
-                progress(f"{problem.name}: looking for the tolerances of {competitor.name}")
-                _calibrate(entry, remote, competitor.tolerances, judge, rules)
-                running.append((entry, remote))
-        _rounds(problem.name, running, judge, rules, progress)
+                remote = stack.enter_context(Remote(competitor, folder, rules.threads, rules.start))
+                racing.append((entry, remote, competitor.tolerances))
+        if rules.together:
+            progress(f"{problem.name}: starting everyone")
+            _start([(entry, remote) for entry, remote, _ in racing])
+        for entry, remote, tolerances in racing:
+            progress(f"{problem.name}: looking for the tolerances of {entry.competitor}")
+            if time.monotonic() > until:
+                _leave_out(entry, "no time left")
+            if all(result.why_not is None for result in entry.results):
+                _calibrate(entry, remote, tolerances, judge, rules)
+        running = [(entry, remote) for entry, remote, _ in racing]
+        _rounds(problem.name, running, judge, rules, until, progress)
     found = {"value": reference.value, "bound": reference.bound, "method": reference.method}
     return {
         "problem": problem.describe(),
@@ -159,6 +175,28 @@ def race(
         "reference": {**found, "lowest_seen": judge.lowest, "complaint": judge.complaint()},
         "entries": [entry.record() for entry in entries],
     }
+
+
+def _start(running: Sequence[tuple[Entry, Remote]]) -> None:
+    """Start all of them at once; the entry of who does not start says why."""
+
+    def failure(remote: Remote) -> str | None:
+        try:
+            remote.start()
+        except CompetitorError as error:
+            return str(error)
+        return None
+
+    with ThreadPoolExecutor(max(1, len(running))) as pool:
+        failures = pool.map(failure, [remote for _, remote in running])
+        for (entry, _), why_not in zip(running, failures, strict=True):
+            if why_not is not None:
+                _leave_out(entry, why_not)
+
+
+def _leave_out(entry: Entry, why_not: str) -> None:
+    for result in entry.results:
+        result.why_not = why_not
 
 
 def _calibrate(entry: Entry, remote: Remote, tolerances: Sequence[float], judge: Judge, rules: Rules) -> None:
@@ -175,7 +213,11 @@ def _calibrate(entry: Entry, remote: Remote, tolerances: Sequence[float], judge:
         return None
 
     why_not = None
+    begin = time.monotonic()
     for tol in tolerances:
+        if time.monotonic() - begin > rules.patience:
+            why_not = f"no trial reached the gap in {rules.patience:g} s"
+            break
         why_not = failure(tol)
         if why_not or entry.trials[-1].gap <= rules.gaps[-1]:
             break
@@ -202,9 +244,14 @@ def _coarsest(trials: Sequence[Trial], gap: float) -> float | None:
 
 
 def _rounds(
-    name: str, running: list[tuple[Entry, Remote]], judge: Judge, rules: Rules, progress: Callable[[str], object]
+    name: str,
+    running: list[tuple[Entry, Remote]],
+    judge: Judge,
+    rules: Rules,
+    until: float,
+    progress: Callable[[str], object],
 ) -> None:
-    """Fill in the seconds of the results that have a tolerance.
+    """Fill in the seconds of the results that have a tolerance; `until` is of `time.monotonic`.
 
     No competitor fits twice in a row, which would find its data in the cache, and each round begins with another.
     """
@@ -216,10 +263,12 @@ def _rounds(
     ]
     solutions = []
     for number in range(rules.repeats):
+        if number > 0 and time.monotonic() > until:
+            break
         progress(f"{name}: round {number + 1} of {rules.repeats}")
         start = number % max(1, len(jobs))
         for result, tol, remote in jobs[start:] + jobs[:start]:
-            if result.why_not is not None:
+            if result.why_not is not None or sum(result.seconds) > rules.patience:
                 continue
             try:
                 fit = remote.fit(tol, rules.limit)
@@ -227,8 +276,6 @@ def _rounds(
                 result.why_not = f"round {number + 1}: {error}"
                 continue
             result.seconds.append(fit.seconds)
-            if fit.transfer_seconds is not None:
-                result.transfer_seconds.append(fit.transfer_seconds)
             solutions.append((result, fit))
     for result, fit in solutions:  # only now: the judge's work would disturb the fits
         try:

@@ -41,10 +41,13 @@ class Remote:
         ready: what the worker said when it was ready; None before.
     """
 
-    def __init__(self, competitor: Competitor, folder: Path, threads: int) -> None:
-        """folder: of the saved problem; the worker's log goes there, too."""
+    def __init__(
+        self, competitor: Competitor, folder: Path, threads: int, start_seconds: float = START_SECONDS
+    ) -> None:
+        """folder: of the saved problem; the worker's log goes there, too. start_seconds: in which it has to be ready."""
         self.ready: Ready | None = None
         self._competitor, self._folder, self._threads = competitor, folder, threads
+        self._start_seconds = start_seconds
         self._log = folder / f"{competitor.name}.log"
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -67,11 +70,16 @@ class Remote:
             CompetitorError: an exception, a crash, or the limit.
         """
         if not self.running:
-            self._start()
+            self.start()
         fit: Fit = self._ask(tol, limit, f"over {limit:g} s")
         return fit
 
-    def _start(self) -> None:
+    def start(self) -> None:
+        """Start its process and wait until it is ready.
+
+        Raises:
+            CompetitorError: it does not start, or not in time.
+        """
         self._connection, theirs = multiprocessing.Pipe()
         with theirs, self._log.open("ab") as log:
             command = [sys.executable, "-m", "benchmarks.worker", str(theirs.fileno())]
@@ -81,11 +89,11 @@ class Remote:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                env=environment(self._threads) | self._competitor.variables,
+                env=environment(self._threads) | self._competitor.environment,
             )
         try:
             self.ready = self._ask(
-                (self._competitor, self._folder), START_SECONDS, f"not ready after {START_SECONDS} s"
+                (self._competitor, self._folder), self._start_seconds, f"not ready after {self._start_seconds:g} s"
             )
         except CompetitorError:
             self._end()  # a worker that is not ready does not go on

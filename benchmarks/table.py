@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
 from typing import Any
 
 from rich import box
@@ -62,11 +61,11 @@ def _cells(result: dict[str, Any], base: dict[str, Any]) -> tuple[str, str]:
 
 
 def _transfer(entry: dict[str, Any]) -> list[str]:
-    """How long the data take to where the competitor computes, where that is worth a line."""
-    seconds = [each for result in entry["results"] for each in result.get("transfer_seconds", ())]
-    if not seconds or statistics.median(seconds) < 1e-4:
+    """How long the data took to where the competitor computes, where that is worth a line."""
+    seconds = (entry["ready"] or {}).get("transfer_seconds")
+    if seconds is None or seconds < 1e-4:
         return []
-    return [f"{entry['competitor']}: its data take {statistics.median(seconds):.3g} s more to where it computes"]
+    return [f"{entry['competitor']}: its data took {seconds:.3g} s to where it computes, which is not in these times"]
 
 
 def threads_differ(entry: dict[str, Any], threads: int | None) -> list[str]:

@@ -50,13 +50,18 @@ def serve(connection: Connection) -> None:
 
 
 def _prepare(competitor: Competitor, folder: Path) -> tuple[Problem, Ready]:
-    problem = load(folder)
+    host = load(folder)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # those of the warm-up say nothing of the race
-        competitor.warm_up(problem)  # the fits that look for the right tolerance are the second one
+        # Imports, compilation, thread pools. The fits that look for the right tolerance are the second warm-up.
+        competitor.fit(competitor.put(host.small()), 1e-3)
+        begin = time.perf_counter()
+        problem = competitor.put(host)
+        transfer = None if problem is host else time.perf_counter() - begin
+        competitor.prepare(problem)
     fields = ("user_api", "internal_api", "version", "num_threads")
     pools = [{field: pool[field] for field in fields} for pool in threadpool_info()]
-    return problem, Ready(competitor.version(), pools)
+    return problem, Ready(competitor.version(), pools, transfer)
 
 
 def _fit(competitor: Competitor, problem: Problem, tol: float, before: int | None) -> Fit:
@@ -65,15 +70,12 @@ def _fit(competitor: Competitor, problem: Problem, tol: float, before: int | Non
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         begin = time.perf_counter()
-        placed = competitor.put(problem)
-        there = time.perf_counter()
-        coef, intercept = competitor.fit(placed, tol)
-        end = time.perf_counter()
+        coef, intercept = competitor.fit(problem, tol)
+        seconds = time.perf_counter() - begin
     peak = peak_bytes()
     extra = None if peak is None or before is None or competitor.device != "cpu" else max(0, peak - before)
     messages = dict.fromkeys(f"{warning.category.__name__}: {warning.message}" for warning in caught)
-    transfer = None if type(competitor).put is Competitor.put else there - begin
-    return Fit(end - there, transfer, np.asarray(coef), np.asarray(intercept), extra, tuple(messages))
+    return Fit(seconds, np.asarray(coef), np.asarray(intercept), extra, tuple(messages))
 
 
 def _failed(error: Exception) -> Failed:

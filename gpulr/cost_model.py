@@ -79,3 +79,8 @@ def gram_solvers(m: int, outputs: int = 1) -> dict[str, float]:
     hessian = pairs * float(m) ** 3 + CHOLESKY * (m * outputs) ** 3
     newton = NEWTON_PASSES * (a_pass + hessian + NEWTON_ITERATION) / NEWTON_BONUS
     return {"newton": newton, "lbfgs": GRAM_PASSES * a_pass + hessian}
+
+
+def working_sets_pay(m: int, n: int, outputs: int) -> bool:
+    """Whether a few Hessians of 500 features, and quadratic problems with them, take less than a hundred passes or two."""
+    return outputs == 1 and m * n >= 2e6

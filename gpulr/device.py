@@ -1,4 +1,4 @@
-"""The only module that chooses a device and moves arrays between host and device.
+"""The only module, with `gpulr.transfer`, that chooses a device and moves arrays between host and device.
 
 CuPy is imported when a device is chosen, never when gpulr is: `import gpulr` works on any machine.
 """
@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import os
 import re
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -15,6 +16,8 @@ import array_api_compat
 import array_api_compat.numpy
 import numpy as np
 from array_api_compat import device, is_cupy_array, is_numpy_array, is_torch_array
+
+from gpulr import transfer
 
 # An array of any array-API namespace. There is no common static type for these yet.
 Array: TypeAlias = Any
@@ -50,21 +53,22 @@ class Device:
         return int(self.name.removeprefix("cuda:")) if self.library == "cupy" and self.name != "cpu" else None
 
     def current(self) -> AbstractContextManager[object]:
-        """`with device.current():` makes a GPU the one that CuPy allocates and launches on. All work must be inside."""
-        if self.index is None:
-            return nullcontext()
-        import cupy
+        """`with device.current():` makes a GPU the one that CuPy allocates and launches on. All work must be inside.
 
-        return cupy.cuda.Device(self.index)  # type: ignore[no-any-return]  # CuPy is untyped
+        Where that needs more memory than the GPU has, a MemoryError says what is free and what to do.
+        """
+        return nullcontext() if self.index is None else _current_gpu(self.index)
 
     def put(self, array: np.ndarray) -> Array:
-        """The host array on this device, in the same dtype: the array itself on the CPU, a copy on a GPU."""
+        """The host array on this device, in the same dtype and memory order: itself on the CPU, a copy on a GPU.
+
+        Raises:
+            MemoryError: it does not fit on the GPU.
+        """
         if self.index is None:
             return array
-        import cupy
-
         with self.current():
-            return cupy.asarray(array)
+            return transfer.put(array)
 
     def synchronize(self) -> None:
         """Wait until the device has done all it was given, so that a clock read next is true. No-op on the CPU."""
@@ -72,6 +76,14 @@ class Device:
             import cupy
 
             cupy.cuda.Device(self.index).synchronize()
+
+
+@contextmanager
+def _current_gpu(index: int) -> Iterator[None]:
+    import cupy
+
+    with cupy.cuda.Device(index), transfer.explained():
+        yield
 
 
 def array_namespace(*arrays: Array) -> Any:
@@ -121,9 +133,9 @@ def why_no_gpu() -> str | None:
         if error.name == "cupy":
             return f"CuPy is not installed; {INSTALL_HINT}"
         return f"CuPy is installed but does not load ({_first_line(error)}); {INSTALL_HINT}"
-    if cupy.cuda.is_available():
-        return None
     runtime = cupy.cuda.runtime
+    if cupy.cuda.is_available():
+        return _why_not_in_this_process(runtime)
     try:
         driver = runtime.driverGetVersion()
         if driver == 0:
@@ -137,6 +149,18 @@ def why_no_gpu() -> str | None:
     except runtime.CUDARuntimeError as error:
         return f"CUDA says: {_first_line(error)}; {LOOK_FOR_GPU}"
     return f"CUDA sees no device; {LOOK_FOR_GPU}"
+
+
+def _why_not_in_this_process(runtime: Any) -> str | None:
+    """Why a GPU that CuPy has seen cannot be used; None when it can. In a forked child CUDA does not go on."""
+    try:
+        runtime.getDeviceCount()
+    except runtime.CUDARuntimeError as error:
+        return (
+            f"CUDA says: {_first_line(error)}; if this process was forked by one that had used the GPU already, start it "
+            "by spawning: multiprocessing.set_start_method('spawn')"
+        )
+    return None
 
 
 def describe_gpus() -> list[dict[str, Any]]:
@@ -187,12 +211,10 @@ def floats(values: list[Array]) -> list[float]:
 
 
 def available_memory(like: Array) -> int:
-    """Free bytes where `like` lives: on its GPU, pooled blocks included, or in host memory."""
+    """Free bytes where `like` lives: on its GPU, pooled blocks included and within the pool's limit, or in host memory."""
     if is_cupy_array(like):
-        import cupy
-
         with like.device:
-            return int(cupy.cuda.runtime.memGetInfo()[0] + cupy.get_default_memory_pool().free_bytes())
+            return transfer.room()[0]
     if is_torch_array(like) and like.is_cuda:
         import torch
 

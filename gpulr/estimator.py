@@ -48,6 +48,7 @@ from gpulr.products import column
 from gpulr.rows import MemoryRows, Rotation, Rows, SparseRows, gram_fits, rotate
 from gpulr.solvers import LBFGS, SGD, SOLVERS, GradientDescent, Result, Sketch, Solver, minimize
 from gpulr.solvers.newton import hessian_bytes
+from gpulr.solvers.prox import few_in_use
 
 SMOOTH = ("gd", "sgd", "lbfgs", "newton", "sketch")
 NON_SMOOTH = ("prox-newton", "fista")
@@ -82,7 +83,7 @@ class LogisticRegression(LinearClassifierMixin, SparseCoefMixin, BaseEstimator):
         For ridge and no penalty "gd", "sgd", "lbfgs", "newton" or "sketch"; with l1 "prox-newton" or "fista"; or one of
         them with hyperparameters of your own, such as `gpulr.solvers.SGD(batch_size=64)`. "auto" takes, for N parameters,
 
-        - with l1: prox-newton up to N = 1000, fista above or when the Hessian would not fit in memory;
+        - with l1: prox-newton up to N = 1000, and for two classes where few features look like being used; else fista;
         - otherwise the one of newton, sketch and lbfgs that should be fastest for the shape of X and the number of classes,
           among those whose Hessian fits in memory: by the numbers of `gpulr.cost_model`.
 
@@ -100,10 +101,11 @@ class LogisticRegression(LinearClassifierMixin, SparseCoefMixin, BaseEstimator):
     dtype : "float32", "float64" or None, default=None
         Of the computation. None: float32 for float32, float16, bool and integers of up to 16 bits, which it holds exactly;
         float64 for the others.
-    one_pass : {"auto", "vectorized", "blocked", "compiled", "loop"}, default="auto"
+    one_pass : {"auto", "vectorized", "blocked", "compiled", "fused", "loop"}, default="auto"
         How dense X is gone through: in array operations, for NumPy also in place (blocked) or by code compiled with numba
-        (the extra `fast`; one read of X, and no conversion of its dtype), or in Python's loops. "auto" takes the compiled
-        pass where a NumPy X is large enough to repay loading it, else blocked; for sparse X there is only "vectorized".
+        (the extra `fast`; one read of X, and no conversion of its dtype), for CuPy by a kernel that does so (fused), or
+        in Python's loops. "auto" takes the compiled pass where a NumPy X is large enough to repay loading it, else
+        blocked, and the fused one for CuPy; for sparse X there is only "vectorized".
     standardize : bool, default=False
         Penalize the weights that the features would have at unit variance. `coef_` is for the features as they are.
     callback : callable or None, default=None
@@ -390,6 +392,8 @@ class LogisticRegression(LinearClassifierMixin, SparseCoefMixin, BaseEstimator):
             objective = self._objective(rows, moments, w, b, precondition)
         else:
             objective = self._objective(rotation.rows, rotation.rows.moments(), rotation.forward(w), b, precondition)
+        if self.solver == "auto" and name == "fista" and cost_model.working_sets_pay(m, n, 1 if k == 2 else k):
+            name = "prox-newton" if few_in_use(objective) else name
         solver = self._solver(name, objective, gram)
         return Problem(objective, solver, f"gram-{name}" if gram else name, rotation, moments)
 

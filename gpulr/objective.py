@@ -109,26 +109,28 @@ class Objective:
         self.reads += 1
         return self._gradient(p, self.rows.rmatmul(dZ), xp.sum(dZ, axis=0, dtype=xp.float64))
 
-    def hessian(self, Z: Array) -> Array:
+    def hessian(self, Z: Array, columns: Array | None = None) -> Array:
         """∇²F where the margins are Z: (N, N) in float64, N = p.size, p flattened row by row. Reads X 1 or k(k−1)/2 times.
+
+        Where `columns` (j,) are given, of the parameters of these features and of the intercept only.
 
         Two classes: Σ sᵢ σ'(zᵢ) x̃ᵢx̃ᵢᵀ. k classes: its block of classes (a, b) has sᵢ Pᵢₐ (δₐᵦ − Pᵢᵦ) in place of sᵢ σ'(zᵢ).
         """
         xp = array_namespace(Z)
         s = self.rows.sample_weight
         if Z.ndim == 1:
-            H = self._scatter(weigh(s, curvature(Z)))
-            return H + self._ridge_matrix(H)
+            H = self._scatter(weigh(s, curvature(Z)), columns)
+            return H + self._ridge_matrix(H, columns)
         P, k = softmax(Z), Z.shape[1]
         blocks: dict[tuple[int, int], Array] = {}
         for a in range(k):
             for b in range(a):
-                blocks[a, b] = blocks[b, a] = -self._scatter(weigh(s, P[:, a] * P[:, b]))
+                blocks[a, b] = blocks[b, a] = -self._scatter(weigh(s, P[:, a] * P[:, b]), columns)
         # Pₐ(1 − Pₐ) = Σ of Pₐ Pᵦ over the other classes. Made of the very blocks beside it, the matrix has no negative
         # eigenvalue, whatever the rounding of P.
         for a in range(k):
             diagonal = -sum(blocks[a, b] for b in range(k) if b != a)
-            blocks[a, a] = diagonal + self._ridge_matrix(diagonal)
+            blocks[a, a] = diagonal + self._ridge_matrix(diagonal, columns)
         size = blocks[0, 0].shape[0]
         H = xp.stack([xp.stack([blocks[a, b] for b in range(k)]) for a in range(k)])  # (k, k, N/k, N/k)
         return xp.reshape(xp.permute_dims(H, (2, 0, 3, 1)), (size * k, size * k))
@@ -146,10 +148,11 @@ class Objective:
         H = self._scatter(weigh(self.rows.sample_weight, xp.sum(P * (1 - P), axis=1) / (Z.shape[1] - 1)))
         return H + self._ridge_matrix(H)
 
-    def flat_directions(self) -> Array:
+    def flat_directions(self, columns: Array | None = None) -> Array:
         """0.0 for two classes. For k, a matrix that has curvature 1 where F has none by design: Σ vvᵀ, (N, N) in float64.
 
-        Adding one number to the intercept of every class, or to a weight without penalty, changes no probability.
+        Adding one number to the intercept of every class, or to a weight without penalty, changes no probability. Columns as
+        in `hessian`.
         """
         xp, p = array_namespace(self.start), self.start
         if p.ndim == 1:
@@ -158,6 +161,8 @@ class Objective:
         # A ridge of less than 1e-8 in scaled variables is lost in the rounding of the Hessian beside it.
         free = xp.asarray((self.ridge < 1e-8) & (self.l1 == 0), device=place)
         flat = xp.ones(size - self.fit_intercept, dtype=xp.float64, device=place) * xp.astype(free, xp.float64)
+        flat = _of(columns, flat)
+        size = flat.shape[0] + self.fit_intercept
         if self.fit_intercept:
             flat = xp.concat([flat, xp.ones(1, dtype=xp.float64, device=place)])
         each = xp.ones((k, k), dtype=xp.float64, device=place) / k
@@ -227,30 +232,39 @@ class Objective:
             penalty = xp.concat([penalty, xp.zeros_like(p[-1:, ...])])
         return gradient + penalty
 
-    def _scatter(self, d: Array) -> Array:
+    def _scatter(self, d: Array, columns: Array | None = None) -> Array:
         """Σᵢ dᵢ x̃ᵢx̃ᵢᵀ / Σs for x̃ = (scale∘(x − shift), 1): (n + 1, n + 1), or (n, n) without intercept, in float64."""
         xp = array_namespace(d)
         self.reads += 1
-        square, single = self.rows.scatter(d)
+        square, single = self.rows.scatter(d, columns)
         total = xp.sum(d, dtype=xp.float64)
         if self.shift is not None:
-            mu = xp.astype(self.shift, xp.float64, copy=False)
+            mu = _of(columns, xp.astype(self.shift, xp.float64, copy=False))
             square = square - single[:, None] * mu - mu[:, None] * single + total * mu[:, None] * mu
             single = single - total * mu
-        scale = self.scale if isinstance(self.scale, float) else xp.astype(self.scale, xp.float64, copy=False)
+        scale = _of(columns, self.scale)
+        scale = scale if isinstance(scale, float) else xp.astype(scale, xp.float64, copy=False)
         square, single = scale * (column(scale, square) * square), scale * single
         if self.fit_intercept:
             square = xp.concat([square, single[None, :]])
             square = xp.concat([square, xp.concat([single, xp.reshape(total, (1,))])[:, None]], axis=1)
         return square / self.rows.total_weight
 
-    def _ridge_matrix(self, block: Array) -> Array:
+    def _ridge_matrix(self, block: Array, columns: Array | None = None) -> Array:
         """The ridge on the diagonal, zero for the intercept: of block's shape and dtype."""
         xp = array_namespace(block)
-        weights = xp.ones(block.shape[0] - self.fit_intercept, dtype=block.dtype, device=device(block)) * self.ridge
+        weights = xp.ones(block.shape[0] - self.fit_intercept, dtype=block.dtype, device=device(block))
+        weights = weights * _of(columns, self.ridge)
         if self.fit_intercept:
-            weights = xp.concat([weights, xp.zeros_like(weights[:1])])
+            weights = xp.concat([weights, xp.zeros(1, dtype=block.dtype, device=device(block))])
         return xp.eye(block.shape[0], dtype=block.dtype, device=device(block)) * weights
+
+
+def _of(columns: Array | None, values: Array) -> Array:
+    """The values (n,) of some columns; a number stands for all of them."""
+    if columns is None or isinstance(values, float):
+        return values
+    return array_namespace(values).take(values, columns, axis=0)
 
 
 def descent_from(

@@ -84,9 +84,10 @@ def train(
         init: of gd. "zeros" (the default), or "random" for w ~ N(0, 0.01²) from `seed`; b starts at 0.
         seed: of a random `init`, and of sgd's shuffling.
         device: "auto", "cpu", "cuda" or "cuda:N".
-        pass_name: of gd. "loop", "vectorized", "blocked" and "compiled" read X at every iteration in that way; "auto" (the
-            default) is one of the last three, see `gpulr.passes.named`, and in Gram space when there are more features than
-            samples and enough iterations for it to pay (the same iterates, see `gpulr.rows.rotated`).
+        pass_name: of gd. "loop", "vectorized", "blocked", "compiled" and "fused" (on a GPU) read X at every iteration in
+            that way; "auto" (the default) is one of them but the loop, see `gpulr.passes.named`, and in Gram space when
+            there are more features than samples and enough iterations for it to pay (the same iterates, see
+            `gpulr.rows.rotated`).
         dtype: of the computation, "float32" or "float64". X stays as it is stored.
         record_every: of gd. The cost is recorded every so many iterations. By default every 100, as in the lesson, or
             more often in a short training, so that there are about 20 records. Other solvers record every iteration.

@@ -104,6 +104,17 @@ def test_cuda_without_a_gpu_is_an_error_with_the_install_command(without_cupy):
         device.choose("cuda")
 
 
+def test_a_forked_child_is_told_to_be_spawned(monkeypatch):
+    # CuPy remembers that there is a GPU; CUDA itself does not work in the child any more.
+    cupy = fake_cupy(count=1, error="cudaErrorInitializationError: initialization error")
+    monkeypatch.setitem(sys.modules, "cupy", cupy)
+    assert device.choose("auto").name == "cpu"
+    with pytest.raises(
+        RuntimeError, match=r"initialization error; if this process was forked.*set_start_method\('spawn'"
+    ):
+        device.choose("cuda")
+
+
 @pytest.mark.parametrize("name", ["gpu", "cuda:x", "cuda:-1", "CPU", ""])
 def test_unknown_names_are_refused(name):
     with pytest.raises(ValueError, match="use auto, cpu, cuda or cuda:N"):

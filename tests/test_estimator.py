@@ -502,6 +502,34 @@ def test_auto_chooses_by_shape_and_penalty(rng):
         assert model.solver_ == expected
 
 
+@pytest.mark.parametrize("kind", ["dense", "sparse", "shifted"])
+def test_a_working_set_finds_what_all_features_find(rng, kind):
+    """More features are pulled at the start than a working set has room for; the optimality conditions hold for all."""
+    X, w = rng.normal(size=(800, 3000)), np.zeros(3000)
+    w[:20] = rng.normal(size=20) * 2
+    y = X @ w + rng.logistic(size=800) > 0
+    given = {"dense": X, "sparse": sparse.csr_array(X), "shifted": X + 1e4}[kind]
+    model = LogisticRegression(C=0.05, l1_ratio=0.8, tol=1e-8).fit(given, y)
+    assert model.solver_ == "prox-newton"
+    assert np.count_nonzero(np.abs(X.T @ (0.5 - y)) > 0.8 / 0.05) > 512
+    assert 20 < np.count_nonzero(model.coef_) < 500
+    gradient = 0.05 * X.T @ (model.predict_proba(given)[:, 1] - y) + 0.2 * model.coef_[0]
+    used = model.coef_[0] != 0
+    np.testing.assert_allclose(gradient[used], -0.8 * np.sign(model.coef_[0][used]), atol=1e-6)
+    assert np.abs(gradient[~used]).max() <= 0.8 + 1e-6
+
+
+def test_a_working_set_has_rows_of_every_class(rng):
+    X = rng.normal(size=(200, 700))
+    y = np.argmax(X[:, :3] + 0.5 * rng.gumbel(size=(200, 3)), axis=1)
+    fits = [
+        LogisticRegression(C=0.2, l1_ratio=0.9, solver=s, tol=1e-7, max_iter=5000) for s in ("prox-newton", "fista")
+    ]
+    newton, fista = (model.fit(X, y) for model in fits)
+    assert newton.objective_ == pytest.approx(fista.objective_, rel=1e-9)
+    np.testing.assert_array_equal(newton.coef_ != 0, fista.coef_ != 0)
+
+
 def test_warm_start_needs_no_iteration_at_the_optimum():
     for k in (2, 3):
         X, y, _ = problem("dense", k)

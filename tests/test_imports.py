@@ -13,6 +13,7 @@ ROOT = Path(gpulr.__file__).parent
 
 # From the bottom up. A module may import those of lower layers and of its own.
 LAYERS = [
+    ["transfer"],
     ["device", "images", "data_files"],
     ["links", "products", "parallel", "datasets", "cost_model"],
     ["passes", "linear_algebra", "margin_descent"],

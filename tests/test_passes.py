@@ -11,8 +11,8 @@ from sklearn.metrics import log_loss
 
 from gpulr.passes import PASSES, named
 
-# The compiled pass has tests of its own.
-PASSES = {name: one_pass for name, one_pass in PASSES.items() if name != "compiled"}
+# The compiled and the fused pass have tests of their own.
+PASSES = {name: one_pass for name, one_pass in PASSES.items() if name not in ("compiled", "fused")}
 
 
 def problem(rng, m=40, n=7, dtype="float64"):

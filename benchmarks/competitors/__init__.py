@@ -13,20 +13,20 @@ from benchmarks.competitors.gpulr import Gpulr
 from benchmarks.competitors.gpulr_compiled import GpulrCompiled
 from benchmarks.competitors.gpulr_cuda import GpulrCuda
 from benchmarks.competitors.intelex import Intelex
-from benchmarks.competitors.jax_lbfgs import JaxLbfgs
+from benchmarks.competitors.jax_lbfgs import JaxLbfgs, JaxLbfgsCpu
+from benchmarks.competitors.on_device import OnDevice
 from benchmarks.competitors.skglm import Skglm
-from benchmarks.competitors.sklearn_cupy import SklearnCupy
+from benchmarks.competitors.sklearn_arrays import SklearnCupy, SklearnTorch
 from benchmarks.competitors.sklearn_lbfgs import SklearnLbfgs
 from benchmarks.competitors.sklearn_newton_cg import SklearnNewtonCG
 from benchmarks.competitors.sklearn_newton_cholesky import SklearnNewtonCholesky
 from benchmarks.competitors.sklearn_saga import SklearnSaga
-from benchmarks.competitors.sklearn_torch_cuda import SklearnTorchCuda
 from benchmarks.competitors.snapml_dual import SnapMLDual
 from benchmarks.competitors.snapml_primal import SnapMLPrimal
 from benchmarks.competitors.torch_lbfgs import TorchLbfgs
 from benchmarks.competitors.torch_lbfgs_cuda import TorchLbfgsCuda
 
-__all__ = ["COMPETITORS", "Competitor"]
+__all__ = ["COMPETITORS", "ON_DEVICE", "Competitor"]
 
 COMPETITORS: dict[str, Competitor] = {
     competitor.name: competitor
@@ -40,10 +40,11 @@ COMPETITORS: dict[str, Competitor] = {
         SklearnSaga(),
         Intelex(),
         SklearnCupy(),
-        SklearnTorchCuda(),
+        SklearnTorch(),
         TorchLbfgs(),
         TorchLbfgsCuda(),
         JaxLbfgs(),
+        JaxLbfgsCpu(),
         SnapMLPrimal(),
         SnapMLDual(),
         Glum(),
@@ -52,3 +53,6 @@ COMPETITORS: dict[str, Competitor] = {
         Cuml(),
     )
 }
+
+ON_DEVICE: tuple[type[OnDevice], ...] = (GpulrCuda, SklearnCupy, SklearnTorch, TorchLbfgsCuda, JaxLbfgs, Cuml)
+"""Those of a GPU, for `python -m benchmarks gpu`."""

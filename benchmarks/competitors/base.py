@@ -6,7 +6,7 @@ import os
 from abc import ABC, abstractmethod
 from importlib.metadata import version
 from importlib.util import find_spec
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
@@ -32,16 +32,16 @@ class Competitor(ABC):
         module: what has to be importable.
         distribution: what `pip install` calls it; its version is recorded.
         tolerances: from coarse to fine; the coarsest that leads to a gap is timed.
+        environment: variables that its process has to be started with.
         device: "cpu" or "cuda", where it computes.
-        variables: of the environment of its process, beside those of all.
     """
 
     name: ClassVar[str]
     module: ClassVar[str]
     distribution: ClassVar[str]
     tolerances: ClassVar[tuple[float, ...]] = decades(0, -12)
-    device: ClassVar[str] = "cpu"
-    variables: ClassVar[dict[str, str]] = {}
+    environment: ClassVar[dict[str, str]] = {}
+    device: str = "cpu"
 
     def missing(self) -> str | None:
         """Why it cannot run here; None if it can."""
@@ -58,20 +58,19 @@ class Competitor(ABC):
     def version(self) -> str:
         return version(self.distribution)
 
-    def put(self, problem: Problem) -> Any:
-        """What `fit` is given: the problem, or for another device its arrays there, with all moves done.
+    def put(self, problem: Problem) -> Problem:
+        """The problem with its arrays where they are to be when the clock starts: as they are, or on a device.
 
-        The time of that is reported apart, as the transfer.
+        How long that takes is reported apart, so it must be done when this returns.
         """
         return problem
 
-    def warm_up(self, problem: Problem) -> None:
-        """Whatever only the first fit of a process needs: imports, compilation, thread pools. Not timed."""
-        self.fit(self.put(problem.small()), 1e-3)
+    def prepare(self, problem: Problem) -> None:  # noqa: B027  # most need nothing
+        """What else only the first fit of the problem, as `put` returned it, would need. Not timed."""
 
     @abstractmethod
-    def fit(self, problem: Any, tol: float) -> Solution:
-        """Minimize the objective of the problem, as `put` returned it; everything in here is timed."""
+    def fit(self, problem: Problem, tol: float) -> Solution:
+        """Minimize the problem's objective; everything in here is timed."""
 
 
 def threads() -> int:

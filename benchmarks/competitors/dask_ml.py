@@ -5,8 +5,6 @@ Made for data larger than a machine; on one machine it is slow, so only on deman
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from benchmarks.competitors.base import (
@@ -34,7 +32,7 @@ class DaskML(Competitor):
     def by_default(self, problem: Problem) -> bool:
         return False
 
-    def fit(self, problem: Any, tol: float) -> Solution:
+    def fit(self, problem: Problem, tol: float) -> Solution:
         import dask
         import dask.array
         from dask_ml.linear_model import LogisticRegression

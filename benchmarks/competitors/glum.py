@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from benchmarks.competitors.base import Competitor, Solution, small_hessian, two_classes_only
 from benchmarks.problem import Problem
 
@@ -17,7 +15,7 @@ class Glum(Competitor):
     def unsupported(self, problem: Problem) -> str | None:
         return two_classes_only(problem) or small_hessian(problem)
 
-    def fit(self, problem: Any, tol: float) -> Solution:
+    def fit(self, problem: Problem, tol: float) -> Solution:
         from glum import GeneralizedLinearRegressor
 
         model = GeneralizedLinearRegressor(

@@ -26,17 +26,18 @@ class Gpulr(Competitor):
         # A factor of the features changes the two parts of the penalty differently, see `fit`.
         return "no l1 part with scaled features" if problem.l1_ratio > 0 and problem.scale != 1 else None
 
-    def fit(self, problem: Any, tol: float) -> Solution:
-        return self.fitted(problem, problem.X, problem.y, tol)
+    def fit(self, problem: Problem, tol: float) -> Solution:
+        model = self.model(problem, tol)
+        return model.coef_ / problem.scale, model.intercept_
 
-    def fitted(self, problem: Problem, X: Any, y: Any, tol: float) -> tuple[Any, Any]:
-        """coef and intercept, on the device of X (m, n), in the type it is stored in, and y (m,)."""
+    def model(self, problem: Problem, tol: float) -> Any:
+        """The fitted estimator."""
         from gpulr import LogisticRegression
 
         # Sparse rows have a pass of their own.
         options = {} if issparse(problem.X) else self.options
         # Bytes are taken as they are: with v = scale·w for stored values, ‖w‖² is ‖v‖²/scale².
-        model = LogisticRegression(
+        return LogisticRegression(
             C=problem.C * problem.scale**2,
             l1_ratio=problem.l1_ratio,
             tol=tol,
@@ -44,5 +45,4 @@ class Gpulr(Competitor):
             max_iter=ITERATIONS,
             dtype=problem.dtype,
             **options,
-        ).fit(X, y)
-        return model.coef_ / problem.scale, model.intercept_
+        ).fit(problem.X, problem.y)

@@ -1,92 +1,82 @@
-"""What one writes in JAX: optax's L-BFGS with its zoom line search, all iterations in one compiled loop.
-
-It computes where the JAX that is installed does, on a GPU or the CPU.
-"""
+"""What one writes in JAX: L-BFGS of Optax with its zoom line search, the whole loop compiled."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
-from importlib.util import find_spec
+from importlib import import_module
 from typing import Any
 
 import numpy as np
 
-from benchmarks.competitors.base import Competitor, Solution, dense_only, ridge_only
-from benchmarks.competitors.cuda import Placed
+from benchmarks.competitors.base import ITERATIONS, Solution
+from benchmarks.competitors.on_device import POLITE, OnDevice
 from benchmarks.problem import Problem
 
-ITERATIONS = 10_000
 
-
-class JaxLbfgs(Competitor):
+class JaxLbfgs(OnDevice):
     name = "jax-lbfgs"
-    module = distribution = "jax"
+    module = distribution = "optax"
+    library = "jax"
+    environment = POLITE
 
-    def missing(self) -> str | None:
-        return super().missing() or (None if find_spec("optax") else "not installed: pip install optax")
+    def prepare(self, problem: Problem) -> None:
+        self.fit(problem, 1e30)  # one iteration: what it compiles is for one shape only
 
-    def unsupported(self, problem: Problem) -> str | None:
-        return ridge_only(problem) or dense_only(problem)
+    def fit(self, problem: Problem, tol: float) -> Solution:
+        jnp = import_module("jax.numpy")
+        k, n = problem.outputs, problem.X.shape[1]
+        start = {"W": jnp.zeros((n, k), problem.dtype)}
+        if problem.intercept:
+            start["b"] = jnp.zeros(k, problem.dtype)
+        # The mean, as tolerances of the gradient expect it.
+        ridge = 1 / (problem.C * len(problem.y))
+        found = _minimize()(start, problem.X, problem.y, jnp.asarray(problem.scale, problem.dtype), ridge, tol)
+        return np.asarray(found["W"]).T, np.asarray(found["b"]) if problem.intercept else np.zeros(k)
 
-    def put(self, problem: Problem) -> Placed:
-        import jax
 
-        jax.config.update("jax_enable_x64", problem.dtype == "float64")
-        X, y = jax.device_put(problem.X), jax.device_put(problem.y.astype(np.int32))
-        return Placed(problem, X.block_until_ready(), y.block_until_ready())
+class JaxLbfgsCpu(JaxLbfgs):
+    """The same on the CPU, whatever else JAX sees."""
 
-    def warm_up(self, problem: Problem) -> None:
-        self.fit(self.put(problem), 1e30)  # one iteration: what it compiles is for one shape only
+    name = "jax-lbfgs-cpu"
+    environment = {"JAX_PLATFORMS": "cpu"}  # noqa: RUF012  # the base says that it is the class's
 
-    def fit(self, problem: Any, tol: float) -> Solution:
-        problem, X, y = problem
-        dtype = np.dtype(problem.dtype)
-        ridge = 1 / (2 * problem.C * len(y))  # of the mean loss, as its tolerance is of the mean's gradient
-        W, b = _minimizer(problem.outputs, problem.intercept)(
-            X, y, dtype.type(problem.scale), dtype.type(ridge), dtype.type(tol)
-        )
-        return np.asarray(W), np.asarray(b)
+    def __init__(self) -> None:
+        super().__init__("cpu")
 
 
 @cache
-def _minimizer(outputs: int, intercept: bool) -> Any:
-    """(X, y, scale, ridge, tol) -> W (outputs, n), b (outputs,); compiled for each shape at its first call."""
-    import jax
-    import jax.numpy as jnp
-    import optax
+def _minimize() -> Callable[..., Any]:
+    """(parameters, X, y, scale, ridge, tol) -> parameters, compiled once for each shape."""
+    jax, jnp, optax = (import_module(name) for name in ("jax", "jax.numpy", "optax"))
 
-    def minimize(X: Any, y: Any, scale: Any, ridge: Any, tol: Any) -> Any:
-        X = X.astype(scale.dtype) * scale
+    def minimize(p: Any, X: Any, y: Any, scale: Any, ridge: Any, tol: Any) -> Any:
+        A = X.astype(p["W"].dtype) * scale
 
         def objective(p: Any) -> Any:
-            Z = X @ p["W"].T + p.get("b", 0)
-            if outputs == 1:
-                losses = jax.nn.softplus((1 - 2 * y).astype(Z.dtype) * Z[:, 0])
+            Z = A @ p["W"] + p.get("b", 0)
+            if Z.shape[1] == 1:
+                losses = jnp.logaddexp(0, Z[:, 0]) - y * Z[:, 0]
             else:
                 losses = optax.softmax_cross_entropy_with_integer_labels(Z, y)
-            return losses.mean() + ridge * (p["W"] ** 2).sum()
+            return jnp.mean(losses).astype(Z.dtype) + jnp.asarray(ridge / 2, Z.dtype) * jnp.sum(p["W"] ** 2)
 
-        solver = optax.lbfgs(memory_size=10)
+        method = optax.lbfgs()
         value_and_grad = optax.value_and_grad_from_state(objective)
 
-        def more(carry: Any) -> Any:
-            count, gradient, moved, _, _ = carry
-            return (count == 0) | ((count < ITERATIONS) & (gradient > tol) & moved)
-
         def step(carry: Any) -> Any:
-            count, _, _, p, state = carry
-            value, gradient = value_and_grad(p, state=state)
-            update, state = solver.update(gradient, state, p, value=value, grad=gradient, value_fn=objective)
-            # Rounding ends it where the line search finds nothing lower.
-            moved = jnp.any(jnp.array([jnp.any(u != 0) for u in jax.tree.leaves(update)]))
-            largest = jnp.max(jnp.array([jnp.max(jnp.abs(g)) for g in jax.tree.leaves(gradient)]))
-            return count + 1, largest, moved, optax.apply_updates(p, update), state
+            p, state = carry
+            value, grad = value_and_grad(p, state=state)
+            updates, state = method.update(grad, state, p, value=value, grad=grad, value_fn=objective)
+            return optax.apply_updates(p, updates), state
 
-        p = {"W": jnp.zeros((outputs, X.shape[1]), X.dtype)}
-        if intercept:
-            p["b"] = jnp.zeros(outputs, X.dtype)
-        start = 0, jnp.asarray(jnp.inf, X.dtype), jnp.asarray(True), p, solver.init(p)
-        p = jax.lax.while_loop(more, step, start)[3]
-        return p["W"], p.get("b", jnp.zeros(outputs, X.dtype))
+        def goes_on(carry: Any) -> Any:
+            _, state = carry
+            count = optax.tree.get(state, "count")
+            size = optax.tree.norm(optax.tree.get(state, "grad"), ord=jnp.inf)
+            return (count == 0) | ((count < ITERATIONS) & (size > tol))
 
-    return jax.jit(minimize)
+        return jax.lax.while_loop(goes_on, step, (p, method.init(p)))[0]
+
+    compiled: Callable[..., Any] = jax.jit(minimize)
+    return compiled

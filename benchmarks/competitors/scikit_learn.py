@@ -26,11 +26,7 @@ class ScikitLearn(Competitor):
 
         return LogisticRegression(**parameters)
 
-    def fit(self, problem: Any, tol: float) -> Solution:
-        return self.fitted(problem, problem.features(), problem.y, tol)
-
-    def fitted(self, problem: Problem, X: Any, y: Any, tol: float) -> tuple[Any, Any]:
-        """coef and intercept, in the library and on the device of X (m, n), features in the problem's dtype, and y (m,)."""
+    def fit(self, problem: Problem, tol: float) -> Solution:
         model = self.estimator(
             C=problem.C,
             l1_ratio=problem.l1_ratio,
@@ -39,5 +35,5 @@ class ScikitLearn(Competitor):
             solver=self.solver,
             max_iter=ITERATIONS,
             random_state=0,
-        ).fit(X, y)
+        ).fit(problem.features(), problem.y)
         return model.coef_, model.intercept_

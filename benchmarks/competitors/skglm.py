@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from benchmarks.competitors.base import ITERATIONS, Competitor, Solution, two_classes_only
@@ -20,7 +18,7 @@ class Skglm(Competitor):
         no_intercept = "its L-BFGS has no intercept: use --no-intercept"
         return two_classes_only(problem) or (no_intercept if problem.intercept and problem.l1_ratio == 0 else None)
 
-    def fit(self, problem: Any, tol: float) -> Solution:
+    def fit(self, problem: Problem, tol: float) -> Solution:
         from skglm import GeneralizedLinearEstimator
         from skglm.datafits import Logistic
         from skglm.penalties import L2, L1_plus_L2

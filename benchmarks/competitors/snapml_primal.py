@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 from scipy import sparse
@@ -26,7 +26,7 @@ class SnapMLPrimal(Competitor):
         penalized = "it penalizes its intercept: use --no-intercept" if problem.intercept else None
         return ridge_only(problem) or two_classes_only(problem) or penalized  # more classes are one against the rest
 
-    def fit(self, problem: Any, tol: float) -> Solution:
+    def fit(self, problem: Problem, tol: float) -> Solution:
         from snapml import LogisticRegression
 
         model = LogisticRegression(

@@ -1,14 +1,21 @@
-"""The same on a GPU."""
+"""PyTorch's L-BFGS on a GPU."""
 
 from __future__ import annotations
 
-from benchmarks.competitors.cuda import why_no_gpu
+from typing import TYPE_CHECKING, Any
+
+from benchmarks.competitors.on_device import OnDevice, features
 from benchmarks.competitors.torch_lbfgs import TorchLbfgs
+from benchmarks.problem import Problem
+
+if TYPE_CHECKING:
+    import torch
 
 
-class TorchLbfgsCuda(TorchLbfgs):
+class TorchLbfgsCuda(OnDevice, TorchLbfgs):
     name = "torch-lbfgs-cuda"
-    device = "cuda"
+    library = "torch"
 
-    def missing(self) -> str | None:
-        return super().missing() or why_no_gpu()
+    def tensors(self, problem: Problem) -> tuple[torch.Tensor, torch.Tensor]:
+        y: Any = problem.y
+        return features(problem), y

@@ -20,7 +20,7 @@ import sys
 from collections.abc import Callable
 from importlib.util import find_spec
 
-from array_api_compat import is_numpy_array
+from array_api_compat import is_cupy_array, is_numpy_array
 
 from gpulr.device import Array
 from gpulr.passes import blocked, loop, vectorized
@@ -37,15 +37,29 @@ def _compiled(
     return propagate(X, y, w, b, sample_weight)
 
 
+def _fused(
+    X: Array, y: Array, w: Array, b: Array, sample_weight: Array | None = None
+) -> tuple[Array, Array, Array, Array]:
+    """`gpulr.passes.fused.propagate`, which only those who have a GPU need to import."""
+    from gpulr.passes.fused import propagate
+
+    return propagate(X, y, w, b, sample_weight)
+
+
 PASSES: dict[str, Propagate] = {
     "loop": loop.propagate,
     "vectorized": vectorized.propagate,
     "blocked": blocked.propagate,
     "compiled": _compiled,
+    "fused": _fused,
 }
 
-# Not for devices; the loop runs wherever arrays have `tolist`.
+# Not for devices, and for GPUs by CuPy alone; the loop runs wherever arrays have `tolist`.
 HOST_ONLY = ("blocked", "compiled")
+CUPY_ONLY = ("fused",)
+
+# These read X in the dtype it is stored in, so that nobody needs to convert it, block by block.
+AS_STORED = (PASSES["compiled"], PASSES["fused"])
 
 # What the compiled pass saves in a fit of some ten passes repays loading numba and its code, most of a second, from so
 # many bytes of X on; and where they are loaded already, the calls. Half precision is slow to convert in NumPy.
@@ -57,24 +71,40 @@ REPAYS_CALLING = 4 << 20
 def named(name: str, X: Array) -> tuple[str, Propagate]:
     """A pass over X by its name, a key of `PASSES`, or by size for "auto", with the name that it has.
 
-    "auto" is "vectorized" but for NumPy arrays: for them "compiled" where they are large enough to repay it and numba is
-    installed (the extra `fast`), else "blocked".
+    "auto" is "fused" for CuPy arrays with a dtype and memory order that it has a kernel for, and for NumPy arrays "compiled"
+    where they are large enough to repay it and numba is installed (the extra `fast`), else "blocked". For all others it is
+    "vectorized".
 
     Raises:
-        ValueError: another name, or one for host memory with an X that is not a NumPy array.
+        ValueError: another name, or one for arrays of another library than X's.
         RuntimeError: numba is not installed.
     """
     if name == "auto":
-        name = "vectorized" if not is_numpy_array(X) else "compiled" if _compiled_pays(X) else "blocked"
+        name = _fastest(X)
     if name not in PASSES:
         raise ValueError(f"pass={name!r}: use auto or {' or '.join(PASSES)}")
     if name in HOST_ONLY and not is_numpy_array(X):
         raise ValueError(
             f"pass={name!r} works on NumPy arrays, and X is a {type(X).__name__}: use 'auto' or 'vectorized'"
         )
+    if name in CUPY_ONLY and not is_cupy_array(X):
+        raise ValueError(
+            f"pass={name!r} works on CuPy arrays, and X is a {type(X).__name__}: use 'auto' or 'vectorized', or choose "
+            "the device cuda, where there is a GPU"
+        )
     if name == "compiled" and find_spec("numba") is None:
         raise RuntimeError("pass='compiled' needs numba: pip install 'gpulr[fast]', or use 'auto' or 'vectorized'")
     return name, PASSES[name]
+
+
+def _fastest(X: Array) -> str:
+    if is_numpy_array(X):
+        return "compiled" if _compiled_pays(X) else "blocked"
+    if not is_cupy_array(X):
+        return "vectorized"
+    from gpulr.passes.fused import why_not
+
+    return "vectorized" if why_not(X) else "fused"
 
 
 def _compiled_pays(X: Array) -> bool:

@@ -10,15 +10,18 @@ from typing import Any
 from array_api_compat import device, is_cupy_array, is_numpy_array, is_torch_array
 
 from gpulr import cost_model, products
-from gpulr.device import Array, array_namespace, floats
+from gpulr.device import Array, array_namespace, available_memory, floats
 from gpulr.parallel import in_blocks, ordered
-from gpulr.passes import PASSES, Propagate
+from gpulr.passes import AS_STORED, PASSES, Propagate, fused
 
 # Size of a block after conversion to the dtype of the computation. On the host: large enough that the Python call around
 # a block costs nothing beside it, small enough to stay in a last-level cache. A GPU reads 8 MB faster than it starts the
 # dozen kernels of a pass, so its blocks are only small beside its memory.
 BLOCK_BYTES = 8 << 20
 GPU_BLOCK_BYTES = 256 << 20
+
+# A block on a GPU with what is computed from it, a product or a square of its size and their sum.
+COPIES_OF_A_BLOCK = 4
 
 # Rows of the Gram matrix that one core computes at a time.
 GRAM_TILE = 256
@@ -65,9 +68,12 @@ class MemoryRows:
             *sums, z = one_pass(X, self.y[rows], w, b, s)
             return [xp.astype(part, xp.float64, copy=False) for part in sums], z
 
-        # What converts in registers takes larger blocks, in which calls and the way from block to block cost less.
-        as_stored = one_pass is PASSES["compiled"] and self.origin is None
+        # What converts in registers takes larger blocks, in which calls and the way from block to block cost less; a kernel
+        # takes all rows.
+        as_stored = one_pass in AS_STORED and self.origin is None
         blocks = self._blocks(self.X.dtype if as_stored else w.dtype)
+        if as_stored and one_pass is PASSES["fused"]:
+            blocks = [slice(0, self.X.shape[0])]
         (cost, dw, db), Z = added_and_joined(ordered(of_block, blocks))
         return cost, dw, db, Z
 
@@ -78,6 +84,12 @@ class MemoryRows:
 
     def matmul(self, w: Array) -> Array:
         """X w: (m,) for w (n,), (m, k) for w (n, k), in w's dtype."""
+        if (
+            is_cupy_array(self.X)
+            and self.origin is None
+            and fused.why_not(self.X, 1 if w.ndim == 1 else w.shape[1]) is None
+        ):
+            return fused.matmul(self.X, w)
         return joined(list(ordered(lambda rows: self._block(rows, w.dtype) @ w, self._blocks(w.dtype))))
 
     def rmatmul(self, z: Array) -> Array:
@@ -99,11 +111,11 @@ class MemoryRows:
         24 bits of a float32, and K is formed only once.
         """
         xp, (m, n) = array_namespace(self.X, self.y), self.X.shape
-        dtype = self.y.dtype if xp.isdtype(self.X.dtype, "real floating") else xp.float64
+        dtype = self.y.dtype if _is_floating(self.X) else xp.float64
         spread = in_blocks() and is_numpy_array(self.X)
         height = GRAM_TILE if spread else m
         # A block is worth GRAM_TILE products of each number; to add its tile in float64 takes as long as a few.
-        step = max(1, min(n, block_bytes(self.X) // (xp.finfo(dtype).bits // 8 * m)))
+        step = max(1, min(n, self._block_bytes // (xp.finfo(dtype).bits // 8 * m)))
         step = n if self.X.dtype == dtype and self.origin is None and not spread else max(step, min(n, 1024))
         if spread and m <= height:
             step = min(step, max(1024, -(-n // 4)))  # four blocks at least, for some cores
@@ -126,13 +138,21 @@ class MemoryRows:
         K = xp.concat(list(ordered(tile, [slice(start, min(start + height, m)) for start in range(0, m, height)])))
         return K + xp.tril(K, k=-1).T
 
-    def scatter(self, d: Array) -> tuple[Array, Array]:
-        """Xᵀ diag(d) X (n, n) and Xᵀ d (n,) for d (m,) ≥ 0, in float64; blocks multiplied in d's dtype."""
+    def scatter(self, d: Array, columns: Array | None = None) -> tuple[Array, Array]:
+        """Xᵀ diag(d) X (n, n) and Xᵀ d (n,) for d (m,) ≥ 0, in float64; blocks multiplied in d's dtype.
+
+        Of some columns of X only, where their indices (j,) are given: (j, j) and (j,).
+        """
         xp = array_namespace(self.X, d)
 
         def of_block(rows: slice) -> list[Array]:
             root = xp.sqrt(d[rows])
-            block = root[:, None] * self._block(rows, d.dtype)
+            if columns is None:
+                block = self._block(rows, d.dtype)
+            else:
+                origin = None if self.origin is None else xp.take(self.origin, columns, axis=0)
+                block = _converted(xp.take(self.X[rows, :], columns, axis=1), d.dtype, origin)
+            block = root[:, None] * block
             return [xp.astype(part, xp.float64, copy=False) for part in (block.T @ block, root @ block)]
 
         # The product with √d is a copy, so it is made in blocks even where X needs no conversion.
@@ -176,7 +196,7 @@ class MemoryRows:
         spread = xp.sqrt(xp.where(variance < 0, xp.zeros_like(variance), variance))
         mean = mean + origin
         # Values that differ in their last digit only are one value that was computed in two ways.
-        stored = self.X.dtype if xp.isdtype(self.X.dtype, "real floating") else dtype
+        stored = self.X.dtype if _has_more_digits(self.X, dtype) else dtype
         rounding = 2 * min(xp.finfo(stored).eps, xp.finfo(dtype).eps) * xp.abs(mean)
         return mean, xp.where(spread <= rounding, xp.zeros_like(spread), spread)
 
@@ -191,7 +211,12 @@ class MemoryRows:
         return _converted(self.X[rows, :], dtype, self.origin)
 
     def _blocks(self, dtype: object, always: bool = False) -> list[slice]:
-        return _slices(self.X, dtype, always=always or self.origin is not None)
+        return _slices(self.X, dtype, self._block_bytes, always=always or self.origin is not None)
+
+    @cached_property
+    def _block_bytes(self) -> int:
+        """Looked up once, so that all passes over these rows have the same blocks and the same bits."""
+        return block_bytes(self.X)
 
 
 def total_weight(y: Array, sample_weight: Array | None) -> float:
@@ -203,9 +228,16 @@ def total_weight(y: Array, sample_weight: Array | None) -> float:
 
 
 def block_bytes(X: Array) -> int:
-    """The size of a block where X lives."""
+    """The size of a block where X lives: less than usual on a GPU that has little room left."""
     on_gpu = not is_numpy_array(X) and (is_cupy_array(X) or (is_torch_array(X) and X.is_cuda))
-    return GPU_BLOCK_BYTES if on_gpu else BLOCK_BYTES
+    return _fitting(GPU_BLOCK_BYTES, available_memory(X)) if on_gpu else BLOCK_BYTES
+
+
+def _fitting(size: int, free: int) -> int:
+    """`size` halved until a block of it with what is computed from it fits in so many free bytes, or is a host's block."""
+    while size > BLOCK_BYTES and COPIES_OF_A_BLOCK * size > free:
+        size //= 2
+    return size
 
 
 def _with_entries(a: Array, indices: Array, values: Array) -> Array:
@@ -219,10 +251,20 @@ def _converted(X: Array, dtype: object, origin: Array | None) -> Array:
     """X − origin in this dtype; X itself where nothing is to be done."""
     xp = array_namespace(X)
     # Numbers of more digits than the result has are subtracted first, so that the digits that stay are those that differ.
-    if xp.isdtype(X.dtype, "real floating") and xp.finfo(X.dtype).bits > xp.finfo(dtype).bits and origin is not None:
+    if origin is not None and _has_more_digits(X, dtype):
         return xp.astype(X - xp.astype(origin, X.dtype, copy=False), dtype)
     X = xp.astype(X, dtype, copy=False)
     return X if origin is None else X - xp.astype(origin, dtype, copy=False)
+
+
+def _is_floating(X: Array) -> bool:
+    """Whether X holds floats; bfloat16 too, which NumPy and CuPy have from elsewhere and the standard does not know."""
+    return getattr(X.dtype, "name", "") == "bfloat16" or bool(array_namespace(X).isdtype(X.dtype, "real floating"))
+
+
+def _has_more_digits(X: Array, dtype: object) -> bool:
+    """Whether X holds floats wider than a floating dtype."""
+    return _is_floating(X) and _itemsize(X.dtype) > _itemsize(dtype)
 
 
 def added_and_joined(blocks: Iterator[tuple[list[Array], Array]]) -> tuple[list[Array], Array]:
@@ -251,8 +293,8 @@ def added(blocks: Iterator[list[Array]]) -> list[Array]:
     return total
 
 
-def _slices(X: Array, dtype: object, always: bool = False) -> list[slice]:
-    """Slices of the rows of X such that a block has BLOCK_BYTES in this dtype.
+def _slices(X: Array, dtype: object, size: int, always: bool = False) -> list[slice]:
+    """Slices of the rows of X such that a block has `size` bytes in this dtype.
 
     One slice of all rows when a product reads X as it is, that is in this dtype and without gaps; unless `always`, or blocks
     are to be spread over the cores of the host.
@@ -263,7 +305,7 @@ def _slices(X: Array, dtype: object, always: bool = False) -> list[slice]:
     spread = in_blocks() and is_numpy_array(X)
     if m == 0 or (X.dtype == dtype and not has_gaps and not always and not spread):
         return [slice(0, m)]
-    step = max(1, block_bytes(X) // max(1, _itemsize(dtype) * n))
+    step = max(1, size // max(1, _itemsize(dtype) * n))
     return [slice(start, min(start + step, m)) for start in range(0, m, step)]
 
 

@@ -68,7 +68,7 @@ class SparseRows:
 
         Each costs a sum of n numbers, so it should have some more of its own.
         """
-        X, m = self.X, self.y.shape[0]
+        X, m = self.X, self.X.shape[0]  # y may be a mere sample of its kind: `gpulr.inputs.rows_of`
         count = min(16, X.nnz // (4 * X.shape[1] + 100_000)) if is_numpy_array(self.y) else 1
         if count <= 1:
             return [(slice(0, m), X)]
@@ -90,9 +90,10 @@ class SparseRows:
         X = self.X.astype("float64")
         return (X @ X.T).toarray()
 
-    def scatter(self, d: Array) -> tuple[Array, Array]:
-        """Xᵀ diag(d) X (n, n), dense, and Xᵀ d (n,) for d (m,) ≥ 0, in float64."""
-        X, d = self.X.astype("float64"), d.astype("float64")
+    def scatter(self, d: Array, columns: Array | None = None) -> tuple[Array, Array]:
+        """Xᵀ diag(d) X (n, n), dense, and Xᵀ d (n,) for d (m,) ≥ 0, in float64; of some columns as in `MemoryRows`."""
+        X = self.X if columns is None else self.X[:, columns]
+        X, d = X.astype("float64"), d.astype("float64")
         return (X.T @ X.multiply(d[:, None]).tocsr()).toarray(), X.T @ d
 
     def at_origin(self, w: Array) -> float:

@@ -69,7 +69,7 @@ def require_room_for_hessian(objective: Objective, size: int | None = None) -> N
     if needed > free:
         raise ValueError(
             f"the Hessian of {size} parameters needs {needed / 2**30:.1f} GiB, {free / 2**30:.1f} GiB of {xp.__name__} "
-            "memory are free: use solver='lbfgs'"
+            "memory are free: use solver='lbfgs', or 'fista' for an l1 penalty"
         )
 
 

@@ -1,11 +1,13 @@
 """l1 and elastic net: minimize F(p) + Σⱼ l1ⱼ |uⱼ|, where `objective.l1` holds the weights and the intercept has none.
 
-Proximal Newton takes the Hessian for a model of F and solves "model + l1" exactly, in few reads of X. Where the Hessian is
-too large, accelerated proximal gradient (FISTA) takes many cheap steps. Both give exact zeros.
+Proximal Newton takes the Hessian for a model of F and solves "model + l1" exactly, in few reads of X, on a working set of
+the features. Where most of many features are in use, accelerated proximal gradient (FISTA) takes many cheap steps instead.
+Both give exact zeros.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from math import isfinite
 from typing import ClassVar
@@ -18,6 +20,10 @@ from gpulr.objective import Objective, Point, lipschitz_constant
 from gpulr.products import column
 from gpulr.solvers.minimize import Look, Looks, Solver, gradient_decrement
 from gpulr.solvers.newton import require_room_for_hessian
+
+# Features in a working set, unless half as many are in use already: few enough that their Hessian costs no more than a few
+# passes, many enough that a few steps find those that will be in use.
+WORKING_SET = 512
 
 
 @dataclass(frozen=True)
@@ -37,16 +43,22 @@ class ProximalNewton(Solver):
         Raises:
             ValueError: the Hessian does not fit in memory; found out before any work.
         """
-        require_room_for_hessian(objective)
         xp = array_namespace(objective.start)
-        l1, regular = _weights(objective), objective.flat_directions()
+        outputs = math.prod(objective.start.shape[1:])
+        require_room_for_hessian(objective, min(math.prod(objective.start.shape), WORKING_SET * outputs))
+        l1 = _weights(objective)
         point: Point | None = objective.visit(objective.start)
         while point is not None:
             p, gradient = point.params, point.gradient
-            target = _minimize_model(objective.hessian(point.margins) + regular, gradient, p, l1)
+            part = _Part.of(_working_set(objective, gradient, p, l1), p)
+            require_room_for_hessian(objective, part.rows * outputs)
+            H = objective.hessian(point.margins, part.columns) + objective.flat_directions(part.columns)
+            target = part.back(_minimize_model(H, part.take(gradient), part.take(p), part.take(l1)))
             change = xp.sum(gradient * (target - p)) + xp.sum(l1 * (xp.abs(target) - xp.abs(p)))
-            cost = point.cost + _size(l1, p)
-            yield Look(p, cost, _subgradient(gradient, p, l1), -0.5 * change)
+            cost, subgradient = point.cost + _size(l1, p), _subgradient(gradient, p, l1)
+            # What a full working set has no room for is not in the model.
+            left_out = gradient_decrement(cost, subgradient - part.back(part.take(subgradient)))
+            yield Look(p, cost, subgradient, left_out - 0.5 * change)
             point = _backtrack(objective, point, target, l1, cost, change)
 
 
@@ -79,6 +91,76 @@ class FISTA(Solver):
             beta = 0.0 if uphill > 0 else (momentum - 1) / following
             y, Zy = new + beta * (new - x), Znew + beta * (Znew - Zx)
             x, Zx, momentum = new, Znew, following
+
+
+@dataclass(frozen=True)
+class _Part:
+    """Some rows of p: those of some features, and of the intercept, if p has one more than `features`.
+
+    Attributes:
+        columns: indices (j,) of the features, or None for all.
+        chosen: which rows of p these are, (n + 1,) bool, or (n,) without intercept.
+        rows: their number.
+    """
+
+    columns: Array | None
+    chosen: Array
+    rows: int
+
+    @classmethod
+    def of(cls, features: Array, p: Array) -> _Part:
+        """The part of the features (n,) bool that are True."""
+        xp = array_namespace(p)
+        ones = xp.ones(p.shape[0] - features.shape[0], dtype=xp.bool, device=device(p))
+        chosen = xp.concat([features, ones])
+        (columns,) = xp.nonzero(features)
+        everything = columns.shape[0] == features.shape[0]
+        return cls(None if everything else columns, chosen, columns.shape[0] + ones.shape[0])
+
+    def take(self, a: Array) -> Array:
+        """These rows of an array of p's shape."""
+        if self.columns is None:
+            return a
+        xp = array_namespace(a)
+        return xp.take(a, xp.nonzero(self.chosen)[0], axis=0)
+
+    def back(self, a: Array) -> Array:
+        """The array of p's shape with these rows and zeros elsewhere."""
+        if self.columns is None:
+            return a
+        xp = array_namespace(a)
+        if self.rows == 0:
+            return xp.zeros((self.chosen.shape[0], *a.shape[1:]), dtype=a.dtype, device=device(a))
+        place = xp.cumulative_sum(xp.astype(self.chosen, xp.int64)) - 1
+        rows = xp.take(a, xp.where(place < 0, 0 * place, place), axis=0)
+        return column(xp.astype(self.chosen, a.dtype), a) * rows
+
+
+def few_in_use(objective: Objective) -> bool:
+    """Whether so few features are pulled from zero at the start that few are likely to be in use at the end: about one in
+    six, as measured on correlated features with true weights of which few are not zero. One pass."""
+    xp = array_namespace(objective.start)
+    pulled = xp.abs(objective.visit(objective.start).gradient) > _weights(objective)
+    return int(xp.count_nonzero(pulled)) <= 6 * WORKING_SET
+
+
+def _working_set(objective: Objective, gradient: Array, p: Array, l1: Array) -> Array:
+    """The features (n,) bool that the next step may move: those in use, and those that the gradient pulls from zero.
+
+    The others satisfy the optimality conditions as they are. Of those that do not there may be far more than will ever be in
+    use, as at p = 0, so no more than WORKING_SET, or twice as many as are in use, the most pulled first: a working set as in
+    Massias, Gramfort & Salmon, "Celer: a fast solver for the lasso with dual extrapolation" (2018), section 4.
+    """
+    xp, n = array_namespace(p), p.shape[0] - objective.fit_intercept
+    p, pull = p[:n, ...], (xp.abs(gradient) - l1)[:n, ...]
+    if p.ndim > 1:
+        p, pull = xp.max(xp.abs(p), axis=1), xp.max(pull, axis=1)
+    used = p != 0
+    room = max(WORKING_SET, 2 * int(xp.count_nonzero(used)))
+    if n <= room:
+        return used | (pull > 0)
+    pull = xp.where(used, xp.max(xp.abs(pull)) + 1, pull)
+    return (pull > 0) & (pull >= xp.sort(pull)[n - room])
 
 
 def _weights(objective: Objective) -> Array:
@@ -121,7 +203,6 @@ def _minimize_model(H: Array, g: Array, p: Array, l1: Array, max_rounds: int = 1
     g, p, l1 = (xp.reshape(xp.astype(a, H.dtype, copy=False), (-1,)) for a in (g, p, l1))
     H, root = unit_diagonal(H)
     g, p, l1 = g / root, p * root, l1 / root
-    identity = xp.eye(H.shape[0], dtype=H.dtype, device=device(H))
     bound = xp.max(xp.sum(xp.abs(H), axis=1))  # ‖H‖∞ ≥ ‖H‖₂
     constant = g - H @ p  # the model's gradient at q is H q + constant
     scale = xp.max(xp.abs(g)) + xp.max(l1)
@@ -142,13 +223,15 @@ def _minimize_model(H: Array, g: Array, p: Array, l1: Array, max_rounds: int = 1
             y = new + (momentum - 1) / following * (new - q)
             q, momentum = new, following
         r = q - (H @ q + constant)
-        active = xp.astype((xp.abs(r) > l1) | (l1 == 0), H.dtype)
-        system = active[:, None] * H * active + (1 - active)[:, None] * identity
+        active = _Part.of((xp.abs(r) > l1) | (l1 == 0), q)
+        system = active.take(active.take(H).T)
         # A pull towards the best so far keeps the system regular where active columns depend on each other. It does not
         # move the solution, for it vanishes there (the proximal point method). Flat directions want it as strong as what
         # little slope there is, so strengths take turns.
-        pull = (1e-9, 1e-7, 1e-5)[round_ % 3] * active
-        exact = xp.linalg.solve(system + pull * identity, pull * best - active * (constant + l1 * xp.sign(r)))
+        pull = (1e-9, 1e-7, 1e-5)[round_ % 3]
+        identity = xp.eye(active.rows, dtype=H.dtype, device=device(H))
+        sides = active.take(pull * best - constant - l1 * xp.sign(r))
+        exact = active.back(xp.linalg.solve(system + pull * identity, sides))
         below, at_exact, at_q, size = floats([value(q) - value(exact), residual(exact), residual(q), scale])
         # Where the two are equally good to rounding, the one that satisfies the conditions better.
         chosen = isfinite(at_exact) and (below > 0 or (below > -1e-15 * size and at_exact < at_q))

@@ -74,7 +74,7 @@ class SGD(Solver):
             order = xp.asarray(rng.permutation(m), device=device(p))
             for start in range(0, m, self.batch_size):
                 step += 1
-                batch = objective.sample(order[start : start + self.batch_size])
+                batch = objective.sample(order[start : min(start + self.batch_size, m)])
                 change, state = self._update(batch.visit(p).gradient, state, step)
                 p = p - now * change
             objective.reads += 1

@@ -1,0 +1,353 @@
+"""The pass in one CUDA kernel that reads X once, for CuPy arrays; `fused.cu` is the kernel, `fused_plan` how it is launched.
+
+Besides the pass: `matmul`, X d for a line search, and `hessian_product`, the second derivative along d; one read each.
+
+Rows whose elements are adjacent, of up to 65,536 columns and with up to 8 outputs, in bool, uint8, int8, float16, bfloat16,
+float32 or float64, go through the kernel as they are stored, with whatever distance from row to row. Anything else (more
+columns or outputs, Fortran order, wider integers) goes through two products, in blocks of rows that the second-level cache
+holds: for several outputs a matrix product is the faster way, and for columns that are adjacent one read of X would need a
+kernel of its own, which nothing asks for yet.
+
+The computation is in w's dtype, float32 or float64. A block of threads adds up at most some thousand rows in it, and blocks
+are added in float64, in one order: the same call gives the same bits on the same GPU.
+
+CuPy compiles the source with NVRTC when a kernel is first launched, in about a second, and keeps the result on disk.
+Nothing here waits for the device.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib.resources import files
+from typing import Any, Protocol
+
+import numpy as np
+
+from gpulr.device import Array, array_namespace, current_device_of
+from gpulr.links import curvature, softmax
+from gpulr.passes import fused_plan, vectorized
+from gpulr.passes.fused_plan import REAL, STORED, Gpu, Plan, WidePlan
+from gpulr.products import rmatmul, weigh
+
+# NVRTC needs no headers: the source includes none.
+OPTIONS = ("-std=c++17",)
+
+
+class Runtime(Protocol):
+    """What is asked of CuPy, so that the tests can stand in for it."""
+
+    gpu: Gpu
+
+    def address(self, array: Array) -> int:
+        """Of the array's first element."""
+        ...
+
+    def empty(self, shape: tuple[int, ...], dtype: Any) -> Array:
+        """An array with whatever is in its memory."""
+        ...
+
+    def launch(
+        self, kernel: str, grid: tuple[int, int], threads: int, dynamic_bytes: int, arguments: tuple[Any, ...]
+    ) -> None:
+        """Start a kernel, by its C++ name, on the current stream."""
+        ...
+
+
+class CupyRuntime:
+    """Kernels on one GPU."""
+
+    def __init__(self, index: int) -> None:
+        import cupy
+
+        properties = cupy.cuda.runtime.getDeviceProperties(index)
+        self.gpu = Gpu(
+            multiprocessors=properties["multiProcessorCount"],
+            shared_bytes=properties["sharedMemPerBlockOptin"],
+            cache_bytes=properties["l2CacheSize"],
+        )
+        self.index = index
+        self.empty = cupy.empty
+
+    def address(self, array: Array) -> int:
+        return int(array.data.ptr)
+
+    def launch(
+        self, kernel: str, grid: tuple[int, int], threads: int, dynamic_bytes: int, arguments: tuple[Any, ...]
+    ) -> None:
+        _function(self.index, kernel, dynamic_bytes)(grid, (threads,), arguments, shared_mem=dynamic_bytes)
+
+
+@cache
+def runtime(index: int) -> Runtime:
+    """Of the GPU with this number, which is the current one."""
+    return CupyRuntime(index)
+
+
+def source() -> str:
+    """The kernels' CUDA C++."""
+    return files("gpulr.passes").joinpath("fused.cu").read_text()
+
+
+@cache
+def _function(index: int, kernel: str, dynamic_bytes: int) -> Any:
+    """The kernel, compiled for the current GPU, which `index` is; CuPy keeps it on disk."""
+    import cupy
+
+    module = cupy.RawModule(code=source(), options=OPTIONS, name_expressions=(kernel,))
+    function = module.get_function(kernel)
+    if dynamic_bytes > 48 << 10:  # more has to be asked for
+        function.max_dynamic_shared_size_bytes = dynamic_bytes
+    return function
+
+
+def why_not(X: Array, outputs: int = 1) -> str | None:
+    """Why X does not go through the kernel; None when it does."""
+    if X.ndim != 2:
+        return f"X has shape {X.shape}, not (samples, features)"
+    return fused_plan.why_not(X.shape, X.strides, X.dtype.name, X.dtype.itemsize, outputs)
+
+
+def propagate(
+    X: Array, y: Array, w: Array, b: Array, sample_weight: Array | None = None
+) -> tuple[Array, Array, Array, Array]:
+    """Forward and backward propagation in one read of X. Arguments and formulas: see `gpulr.passes`.
+
+    Returns:
+        cost and db in float64, dw and the margins z in w's dtype.
+
+    Raises:
+        TypeError: w is neither float32 nor float64, or X complex.
+        ValueError: shapes that do not fit; a kernel would read past the end.
+    """
+    with current_device_of(X):
+        return _Rows(X, w, b, sample_weight).propagate(y)
+
+
+def hessian_product(
+    X: Array, z: Array, d: Array, d_b: Array, sample_weight: Array | None = None
+) -> tuple[Array, Array, Array, Array]:
+    """The second derivative of the cost along (d, d_b), in one read of X.
+
+    Args:
+        X: (m, n), as in `propagate`.
+        z: (m,) or (m, k) margins where the derivative is taken, in d's dtype.
+        d: (n,) or (n, k) direction of w, and d_b () or (k,) that of b.
+        sample_weight: (m,) or None.
+
+    Returns:
+        square () = Σᵢ sᵢ tᵢᵀCᵢtᵢ in float64 with t = X d + d_b, C = σ'(z) or diag(P) − PPᵀ, P = softmax(z): the curvature
+        along the direction; (n,) or (n, k) = Xᵀ(s∘C t) in d's dtype; () or (k,) = Σᵢ sᵢ Cᵢtᵢ in float64; t in d's dtype.
+
+    Raises:
+        TypeError, ValueError: see `propagate`.
+    """
+    with current_device_of(X):
+        return _Rows(X, d, d_b, sample_weight).hessian_product(z)
+
+
+def matmul(X: Array, d: Array) -> Array:
+    """X d in one read of X: (m,) for d (n,), (m, k) for d (n, k), in d's dtype, float32 or float64.
+
+    Raises:
+        TypeError, ValueError: see `propagate`.
+    """
+    with current_device_of(X):
+        return _Rows(X, d, None, None).matmul()
+
+
+class _Rows:
+    """X with the arguments that all kernels share, checked."""
+
+    def __init__(self, X: Array, w: Array, b: Array | None, sample_weight: Array | None) -> None:
+        if X.ndim != 2:
+            raise ValueError(f"X has shape {X.shape}, but has to be (samples, features)")
+        if w.dtype.name not in REAL:
+            raise TypeError(f"the computation is in float32 or float64, not in {w.dtype}: convert the weights")
+        if X.dtype.kind == "c":
+            raise TypeError(f"X is {X.dtype}: convert it to float32 or float64")
+        if w.ndim not in (1, 2) or w.shape[0] != X.shape[1]:
+            raise ValueError(f"the weights have shape {w.shape}, which does not fit X of shape {X.shape}")
+        if b is not None and b.shape != w.shape[1:]:
+            raise ValueError(f"the intercept has shape {b.shape}, but the weights {w.shape}")
+        self.X, self.dtype, self.two = X, w.dtype, w.ndim == 1
+        self.outputs = 1 if self.two else w.shape[1]
+        self.xp = array_namespace(w)
+        self.w = self._contiguous(w)
+        self.b = None if b is None else self._contiguous(b)
+        self.s = None if sample_weight is None else self._of_rows(sample_weight, "sample_weight")
+        self.by_kernel = why_not(X, self.outputs) is None and X.shape[0] > 0
+        self.run = _runtime_of(X)
+
+    def propagate(self, y: Array) -> tuple[Array, Array, Array, Array]:
+        y = self._of_rows(y, "y")
+        if not self.by_kernel:
+            return self._in_blocks(lambda X, known, s: vectorized.propagate(X, known, self.w, self.b, s), y)
+        return self._sums("CrossEntropy", y)
+
+    def hessian_product(self, z: Array) -> tuple[Array, Array, Array, Array]:
+        z = self._of_rows(z, "z", () if self.two else (self.outputs,))
+        if not self.by_kernel:
+            return self._in_blocks(self._hessian_product_of_block, z)
+        return self._sums("Curvature", z)
+
+    def matmul(self) -> Array:
+        if not self.by_kernel:
+            parts = [self._converted(rows) @ self.w for rows in self._blocks()]
+            return parts[0] if len(parts) == 1 else self.xp.concat(parts)
+        z = self._margins()
+        plan = self._plan()
+        if isinstance(plan, Plan):
+            self._one_read("Product", plan, None, z, None, None)
+            return z
+        rows = self.X.shape[0]
+        for start in range(0, rows, plan.tile):
+            tile = slice(start, min(start + plan.tile, rows))
+            parts = self._parts(plan, tile)
+            self._add(parts, None, plan.slices, z[tile], None)
+        return z
+
+    # --- the kernels -----------------------------------------------------------------------------------------------
+
+    def _sums(self, pointwise: str, known: Array) -> tuple[Array, Array, Array, Array]:
+        plan, z = self._plan(), self._margins()
+        blocks = plan.grid if isinstance(plan, Plan) else plan.grid[0]
+        partial = self.run.empty((blocks, *self.w.shape), self.dtype)
+        scalars = self.run.empty((blocks, 1 + self.outputs), np.float64)
+        if isinstance(plan, Plan):
+            self._one_read(pointwise, plan, known, z, partial, scalars)
+        else:
+            self._two_reads(pointwise, plan, known, z, partial, scalars)
+        dw, totals = self.run.empty(self.w.shape, self.dtype), self.run.empty((1 + self.outputs,), np.float64)
+        self._add(partial, scalars, blocks, dw, totals)
+        return totals[0, ...], dw, totals[1, ...] if self.two else totals[1:], z
+
+    def _one_read(
+        self, pointwise: str, plan: Plan, known: Array, z: Array, partial: Array | None, scalars: Array | None
+    ) -> None:
+        rows, n = self.X.shape
+        arguments = (
+            *(self.X, np.int64(self._stride()), np.int64(rows), np.int32(n), np.int32(n)),
+            *(self.w, _or_null(self.b), _or_null(known), _or_null(self.s), z, _or_null(partial), _or_null(scalars)),
+        )
+        self.run.launch(
+            self._kernel("one_read", pointwise, plan.arguments),
+            (plan.grid, 1),
+            plan.threads,
+            plan.dynamic_bytes,
+            arguments,
+        )
+
+    def _two_reads(
+        self, pointwise: str, plan: WidePlan, known: Array, z: Array, partial: Array, scalars: Array
+    ) -> None:
+        rows, n = self.X.shape
+        for start in range(0, rows, plan.tile):
+            tile = slice(start, min(start + plan.tile, rows))
+            parts = self._parts(plan, tile)
+            arguments = (
+                *(self.X[tile], np.int64(self._stride()), np.int32(tile.stop - start), np.int32(n)),
+                *(parts, np.int32(plan.slices), _or_null(self.b), known[tile]),
+                *(_or_null(None if self.s is None else self.s[tile]), z[tile], partial, scalars, np.int32(start == 0)),
+            )
+            self.run.launch(
+                self._kernel("wide_backward", pointwise, plan.arguments), plan.grid, plan.threads, 0, arguments
+            )
+
+    def _parts(self, plan: WidePlan, tile: slice) -> Array:
+        """The margins of a tile by slices of columns: (slices, rows, ...), without intercept."""
+        rows, n = tile.stop - tile.start, self.X.shape[1]
+        parts = self.run.empty((plan.slices, rows, *self.w.shape[1:]), self.dtype)
+        null = _or_null(None)
+        arguments = (
+            *(self.X[tile], np.int64(self._stride()), np.int64(rows), np.int32(plan.width), np.int32(n)),
+            *(self.w, null, null, null, parts, null, null),
+        )
+        forward = plan.forward
+        self.run.launch(
+            self._kernel("one_read", "Product", forward.arguments),
+            (forward.grid, plan.slices),
+            forward.threads,
+            0,
+            arguments,
+        )
+        return parts
+
+    def _add(self, partial: Array, scalars: Array | None, blocks: int, out: Array, totals: Array | None) -> None:
+        """The sums over all blocks, added in their order: of `partial` in `out`, of `scalars` in `totals`."""
+        count, others = out.size, 0 if totals is None else totals.size
+        arguments = (
+            *(partial, _or_null(scalars), np.int32(blocks), np.int64(count), np.int32(others), out, _or_null(totals)),
+        )
+        self.run.launch(f"add_blocks<{REAL[self.dtype.name]}>", (-(-(count + others) // 32), 1), 1024, 0, arguments)
+
+    def _kernel(self, name: str, pointwise: str, arguments: str) -> str:
+        real, stored = REAL[self.dtype.name], STORED[self.X.dtype.name]
+        return f"{name}<{pointwise}<{real}, {self.outputs}>, {stored}, {arguments}>"
+
+    def _plan(self) -> Plan | WidePlan:
+        X = self.X
+        sizes = X.shape[0], X.shape[1], X.strides[0], self.run.address(X), X.dtype.itemsize
+        return fused_plan.plan(*sizes, self.dtype.itemsize, self.outputs, self.run.gpu)
+
+    def _margins(self) -> Array:
+        return self.run.empty((self.X.shape[0], *self.w.shape[1:]), self.dtype)
+
+    def _stride(self) -> int:
+        """Elements from row to row."""
+        return int(self.X.strides[0]) // int(self.X.dtype.itemsize)
+
+    # --- two products, for what has no kernel -------------------------------------------------------------------------
+
+    def _in_blocks(self, of_block: Any, known: Array) -> tuple[Array, Array, Array, Array]:
+        """Sums over blocks of rows, added in their order in float64, and the margins of all."""
+        xp, margins, total = self.xp, [], None
+        for rows in self._blocks():
+            *sums, z = of_block(self._converted(rows), known[rows], None if self.s is None else self.s[rows])
+            margins.append(z)
+            sums = [xp.astype(part, xp.float64, copy=False) for part in sums]
+            total = sums if total is None else [one + other for one, other in zip(total, sums, strict=True)]
+        assert total is not None
+        cost, dw, db = total
+        return cost, xp.astype(dw, self.dtype), db, margins[0] if len(margins) == 1 else xp.concat(margins)
+
+    def _hessian_product_of_block(self, X: Array, z: Array, s: Array | None) -> tuple[Array, Array, Array, Array]:
+        xp = self.xp
+        t = X @ self.w + self.b
+        if self.two:
+            slope = curvature(z) * t
+        else:
+            P = softmax(z)
+            slope = P * (t - xp.sum(P * t, axis=1, keepdims=True))
+        slope = weigh(s, slope)
+        return (
+            xp.sum(slope * t, dtype=xp.float64),
+            rmatmul(X, slope),
+            xp.sum(slope, axis=0, dtype=xp.float64),
+            t,
+        )
+
+    def _converted(self, rows: slice) -> Array:
+        return self.xp.astype(self.X[rows], self.dtype, copy=False)
+
+    def _blocks(self) -> list[slice]:
+        m, n = self.X.shape
+        step = max(1, int(self.run.gpu.cache_bytes * fused_plan.TILE_SHARE) // max(1, self.dtype.itemsize * n))
+        return [slice(start, min(start + step, m)) for start in range(0, max(m, 1), step)]
+
+    # --- arguments ----------------------------------------------------------------------------------------------------
+
+    def _of_rows(self, array: Array, name: str, rest: tuple[int, ...] = ()) -> Array:
+        if array.shape != (self.X.shape[0], *rest):
+            raise ValueError(f"{name} has shape {array.shape}, which does not fit X of shape {self.X.shape}")
+        return self._contiguous(array)
+
+    def _contiguous(self, array: Array) -> Array:
+        return self.xp.asarray(array, dtype=self.dtype, order="C")
+
+
+def _runtime_of(X: Array) -> Runtime:
+    return runtime(X.device.id)
+
+
+def _or_null(array: Array | None) -> Any:
+    return np.uint64(0) if array is None else array

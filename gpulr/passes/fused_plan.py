@@ -1,0 +1,244 @@
+"""How `fused.cu` goes through an X: which kernel, in how many blocks, with what memory. Plain numbers in, plain numbers out.
+
+A thread's registers hold, for its columns, the weights and its part of the gradient as numbers of the computation, and
+each row it works on as stored. That bounds the columns a thread can have, those times the threads of a group the width of
+the rows, and the registers in all how many threads an SM runs at once. Short rows take some lanes of a warp, longer ones a
+block of 128 threads; from there on the weights are in shared memory, in blocks of 256 or 512 threads. See `SHAPES`.
+
+    columns, one output                         float32     float16     uint8       float64
+    the next row loads during one's maths, to   16,384      24,576      32,768      7,168
+    read once, to                               24,576      32,768      32,768      11,264
+    read again from the second-level cache, in tiles of rows, to 65,536
+
+That is where a block may have 160 KB of shared memory (compute capability 8.0, 9.0, 10.0) and rows start at multiples of 16
+bytes; with 64 KB (7.5) it is 15,360 (7,680 of float64). K outputs divide the columns by about K.
+
+Rows whose elements are adjacent and whose width, start and distance from row to row are multiples of 16 bytes are loaded 16
+bytes at a time, others by the largest power of two that divides them all: a uint8 row of 100 by 4, a float32 row of 1001
+by 4, a uint8 row of 1001 by 1.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import gcd
+
+# What the source calls a dtype.
+STORED = {
+    "bool": "unsigned char",
+    "uint8": "unsigned char",
+    "int8": "signed char",
+    "float16": "Half",
+    "bfloat16": "BFloat16",
+    "float32": "float",
+    "float64": "double",
+}
+REAL = {"float32": "float", "float64": "double"}
+MAX_COLUMNS, MAX_OUTPUTS = 65536, 8
+
+# A group adds up so many rows in the dtype of the computation before its sums go on in float64: float32 loses digits in
+# longer ones.
+ROWS_A_PARTIAL_SUM = 1024
+
+# Registers of 4 bytes on an SM of every GPU since 2018, and threads that all of them run at once.
+REGISTERS, THREADS = 65536, 1024
+
+# Loads of a row by one thread: more take registers for their addresses. Fewer where the weights are in registers, too.
+MAX_LOADS, MAX_LOADS_SHARED = 16, 24
+
+# Adjacent bytes that a group should read together: a line of the cache.
+LINE = 128
+
+# Part of the second-level cache that a tile of wide rows may have: what else passes through it comes and goes.
+TILE_SHARE = 0.5
+
+
+@dataclass(frozen=True)
+class Gpu:
+    """What a plan has to know of a GPU.
+
+    Attributes:
+        multiprocessors: their number.
+        shared_bytes: the most shared memory that a block can ask for.
+        cache_bytes: of the second-level cache.
+    """
+
+    multiprocessors: int
+    shared_bytes: int
+    cache_bytes: int
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Threads to a row and to a block; whether the weights are in shared memory; most words of gradient a thread holds."""
+
+    group: int
+    threads: int
+    shared: bool
+    words: int
+    registers: int
+
+
+SHAPES = (
+    *(Shape(group, 128, False, 32, 168) for group in (1, 2, 4, 8, 16, 32, 128)),
+    Shape(256, 256, True, 32, 128),
+    Shape(512, 512, True, 32, 128),
+    Shape(512, 512, True, 64, 128),
+)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One launch of `one_read` for all rows.
+
+    Attributes:
+        arguments: of the template, after the pointwise function and the stored type.
+        grid, threads, dynamic_bytes: of the launch.
+    """
+
+    arguments: str
+    grid: int
+    threads: int
+    dynamic_bytes: int
+
+
+@dataclass(frozen=True)
+class WidePlan:
+    """Tiles of rows, each with two launches: parts of the margins, by slices of columns, then the gradient.
+
+    Attributes:
+        tile: rows of a tile.
+        slices, width: of `one_read`, and its launch: grid (forward.grid, slices).
+        forward: see `Plan`.
+        arguments, grid, threads: of `wide_backward`: the first of the grid are shares of the rows, the second slices.
+    """
+
+    tile: int
+    slices: int
+    width: int
+    forward: Plan
+    arguments: str
+    grid: tuple[int, int]
+    threads: int
+
+
+def why_not(shape: tuple[int, ...], strides: tuple[int, ...], stored: str, itemsize: int, outputs: int) -> str | None:
+    """Why there is no kernel for such an X; None where there is.
+
+    Args:
+        shape, strides: (rows, columns), and bytes from one to the next.
+        stored, itemsize: X's dtype by its name, and its bytes.
+        outputs: 1 for two classes, k for k.
+    """
+    if stored not in STORED:
+        return f"X is {stored}, not {', '.join(STORED)}"
+    if shape[1] > 1 and strides[1] != itemsize:
+        return "the elements of a row are not adjacent"
+    if strides[0] % itemsize:
+        return "rows are not a whole number of elements apart"
+    if not 1 <= shape[1] <= MAX_COLUMNS:
+        return f"X has {shape[1]} columns, not 1 to {MAX_COLUMNS}"
+    if not 1 <= outputs <= MAX_OUTPUTS:
+        return f"there are {outputs} outputs, more than {MAX_OUTPUTS}"
+    return None
+
+
+def plan(
+    rows: int, columns: int, row_bytes: int, address: int, itemsize: int, real_bytes: int, outputs: int, gpu: Gpu
+) -> Plan | WidePlan:
+    """The launches for X of `rows` × `columns`.
+
+    Args:
+        row_bytes: from one row to the next, of any sign, and zero.
+        address: of the first element.
+        itemsize, real_bytes: bytes of a stored number, and of one of the computation.
+        outputs: 1 for two classes, k for k.
+    """
+    widest = load_bytes(columns, row_bytes if rows > 1 else 0, address, itemsize)
+    words = real_bytes // 4  # of a number of the computation
+    for shape in SHAPES:
+        width = widest
+        while width >= itemsize:
+            found = _held(shape, rows, columns, width, itemsize, words, outputs, gpu)
+            if found is not None:
+                return found
+            width //= 2  # the numbers of one load may have too many outputs for a thread
+    return _wide(rows, columns, widest, itemsize, words * outputs, gpu)
+
+
+def load_bytes(columns: int, row_bytes: int, address: int, itemsize: int) -> int:
+    """The most bytes, up to 16, that every row consists of a whole number of, each at a multiple of it."""
+    return gcd(16, columns * itemsize, row_bytes, address)
+
+
+def _held(
+    shape: Shape, rows: int, columns: int, width: int, itemsize: int, words: int, outputs: int, gpu: Gpu
+) -> Plan | None:
+    """The plan for groups of this shape, None where they cannot hold a row."""
+    per_load, a_number = width // itemsize, words * outputs  # words of gradient for a column
+    loads = -(-columns // (per_load * shape.group))
+    if loads * per_load * a_number > shape.words or loads > (MAX_LOADS_SHARED if shape.shared else MAX_LOADS):
+        return None
+    # A shorter group reads less than a line at a time, unless the row is shorter still.
+    if shape.group < 32 and shape.group * width < min(LINE, columns * itemsize):
+        return None
+    gradient, packed = loads * per_load * a_number, loads * max(1, width // 4)
+    several = _rows_together(shape.group, packed, a_number)
+    # What a stage of rows has in registers: the rows, and what is known of those whose pointwise maths is the thread's own.
+    own = -(-several // min(shape.group, 32))
+    stage = several * packed + own * (outputs + 1) * words
+    state = gradient * (1 if shape.shared else 2) + (several + 2 * own) * a_number + 2 * words + several - 1
+    state += OVERHEAD + (0 if shape.group > 32 else SUMS)
+    used = next(
+        (state + stages * stage for stages in (2, 1) if state + stages * stage <= shape.registers + SLACK), None
+    )
+    if used is None:
+        return None
+    stages = (used - state) // stage
+    blocks = max(1, min(THREADS, REGISTERS // (-(-min(used, shape.registers) // 8) * 8)) // shape.threads)
+    # The weights of a block, or the sums of its groups.
+    dynamic = gradient * 4 * (shape.threads if shape.shared else shape.group if shape.group < shape.threads else 0)
+    if dynamic + STATIC_BYTES > gpu.shared_bytes:
+        return None
+    groups = shape.threads // shape.group
+    at_once = gpu.multiprocessors * blocks
+    # Whole waves, so that no multiprocessor waits for another's last block.
+    waves = max(1, -(-rows // (at_once * groups * ROWS_A_PARTIAL_SUM)))
+    grid = max(1, min(at_once * waves, -(-rows // (groups * several))))
+    arguments = (width, loads, shape.group, shape.threads, several, stages, str(shape.shared).lower(), blocks)
+    return Plan(", ".join(map(str, arguments)), grid, shape.threads, dynamic)
+
+
+# What a thread needs beside its numbers: addresses, counters and the pointwise maths; and the sums in float64, which a group
+# of several warps has in shared memory.
+OVERHEAD, SUMS = 32, 8
+# The last words of a tight shape fit all the same.
+SLACK = 9
+# Shared memory that is not dynamic: sums over warps.
+STATIC_BYTES = 4096
+
+
+def _rows_together(group: int, packed: int, a_number: int) -> int:
+    """Rows loaded together: 64 bytes a thread are enough in flight, and every one has its margins.
+
+    The pointwise maths of a row is one lane's; a group of one lane would have it all at once, in too many registers.
+    """
+    several = 1
+    while several < min(8, 4 * group) and 2 * several * packed <= 16 and 2 * several * a_number <= 16:
+        several *= 2
+    return several
+
+
+def _wide(rows: int, columns: int, width: int, itemsize: int, a_number: int, gpu: Gpu) -> WidePlan:
+    """Rows of `columns` too many to be held: 256 threads take a slice of them, in registers, for all rows of a tile."""
+    threads = 256
+    while width > itemsize and width // itemsize * a_number > 32:
+        width //= 2
+    per_load = width // itemsize
+    loads = max(1, 32 // (per_load * a_number))
+    slice_columns = loads * per_load * threads
+    slices = -(-columns // slice_columns)
+    tile = max(1, min(rows, int(gpu.cache_bytes * TILE_SHARE) // (columns * itemsize)))
+    teams = max(1, min(tile, 2 * gpu.multiprocessors // slices))
+    forward = Plan(f"{width}, {loads}, {threads}, {threads}, 1, 2, false, 1", teams, threads, 0)
+    return WidePlan(tile, slices, slice_columns, forward, f"{width}, {loads}, {threads}", (teams, slices), threads)

@@ -1,0 +1,1 @@
+"""What has to hold on a GPU: `pytest --require-gpu tests/gpu`. The same tests run on stand-ins without one."""
