@@ -33,7 +33,7 @@ from benchmarks.remote import CompetitorError, Remote
 from gpulr.bench import EFFORTS, Effort
 
 SMALL = 0.0003
-SYNTHETIC = ["tall", "square", "wide", "correlated", "images", "multinomial", "sparse", "elastic_net"]
+SYNTHETIC = ["tall", "square", "wide", "square_correlated", "images", "multinomial", "sparse", "elastic_net"]
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -96,7 +96,7 @@ def test_data_that_are_not_at_hand_say_what_to_do(monkeypatch):
 
 
 def test_neighbours_are_as_correlated_as_they_say():
-    X = problems.make("correlated", size=0.1).X.astype(float)
+    X = problems.make("square_correlated", size=0.03).X.astype(float)
     np.testing.assert_allclose(X.var(axis=0), 1, atol=0.05)
     assert np.mean(X[:, 1:] * X[:, :-1]) == pytest.approx(0.9, abs=0.01)
 
@@ -174,7 +174,7 @@ def test_the_reference_is_the_minimum(name, intercept, cache):
             assert abs(up - down) <= 1e-2 * (up + down - 2 * found.value) + 1e-13 * found.value
 
 
-@pytest.mark.parametrize("name", ["tall", "square", "wide", "correlated", "images", "multinomial", "breast_cancer"])
+@pytest.mark.parametrize("name", ["tall", "square", "wide", "square_correlated", "images", "multinomial", "breast_cancer"])
 def test_the_reference_is_that_of_scikit_learn(name, cache):
     problem = problems.make(name, size=SMALL)
     model = LogisticRegression(C=problem.C, solver="newton-cholesky", tol=1e-12, fit_intercept=problem.intercept)

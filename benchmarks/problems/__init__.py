@@ -12,7 +12,6 @@ from benchmarks.problem import Dtype, Problem
 from benchmarks.problems import (
     breast_cancer,
     cats,
-    correlated,
     covtype,
     digits,
     drawn,
@@ -33,7 +32,6 @@ PROBLEMS: dict[str, Callable[[np.random.Generator, float, Dtype], Problem]] = {
     "tall": tall.draw,
     "square": square.draw,
     "wide": wide.draw,
-    "correlated": correlated.draw,
     "images": images.draw,
     "multinomial": multinomial.draw,
     "sparse": sparse.draw,
