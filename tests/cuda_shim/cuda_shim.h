@@ -30,6 +30,7 @@
 struct dim3_ { unsigned x, y; };
 struct alignas(8) uint2 { unsigned x, y; };
 struct alignas(16) uint4 { unsigned x, y, z, w; };
+struct alignas(16) double2 { double x, y; };
 
 inline dim3_ threadIdx, blockIdx, gridDim, blockDim;
 
