@@ -83,8 +83,9 @@ def kernels(architecture: int, pointwise: str = "CrossEntropy") -> Iterator[Kern
                 if name not in seen:
                     seen.add(name)
                     yield Kernel(stored, outputs, columns, name)
-    yield Kernel("float32", 1, 0, "add_blocks<float>")
-    yield Kernel("float64", 1, 0, "add_blocks<double>")
+    for stored, real in REAL.items():
+        yield Kernel(stored, 1, 0, f"add_blocks<{real}>")
+        yield Kernel(stored, 1, 0, f"add_blocks_and_descend<{real}>")
     yield Kernel("Gram space", 1, 0, MARGIN_DESCENT)
 
 

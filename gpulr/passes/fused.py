@@ -1,6 +1,7 @@
 """The pass in one CUDA kernel that reads X once, for CuPy arrays; `fused.cu` is the kernel, `fused_plan` how it is launched.
 
-Besides the pass: `matmul`, X d for a line search, and `hessian_product`, the second derivative along d; one read each.
+Besides the pass: `matmul`, X d for a line search, and `hessian_product`, the second derivative along d; one read each. And
+`descend`, many steps of gradient descent, two kernels a step, in a CUDA graph.
 
 Rows whose elements are adjacent, of up to 65,536 columns and with up to 8 outputs, in bool, uint8, int8, float16, bfloat16,
 float32 or float64, go through the kernel as they are stored, with whatever distance from row to row. Anything else (more
@@ -20,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from gpulr.cuda import Runtime, or_null, runtime
+from gpulr.cuda import Runtime, or_null, repeat, runtime
 from gpulr.device import Array, array_namespace, current_device_of
 from gpulr.links import curvature, softmax
 from gpulr.passes import fused_plan, vectorized
@@ -85,6 +86,37 @@ def matmul(X: Array, d: Array) -> Array:
         return _Rows(X, d, None, None).matmul()
 
 
+def descend(
+    X: Array,
+    y: Array,
+    p: Array,
+    sample_weight: Array | None,
+    *,
+    rate: float,
+    steps: int,
+    scale: float,
+    fit_intercept: bool,
+    total_weight: float,
+) -> Array | None:
+    """p after so many steps p ← p − rate·∇F(p), one read of X each; None where X does not go through the one kernel.
+
+    F(p) = Σᵢ sᵢ·cost(zᵢ, yᵢ)/total_weight, z = X (scale·u) + c, with p = (u, c) as in `gpulr.objective`: (n + 1,) or
+    (n + 1, k), without the last row unless `fit_intercept`.
+
+    Raises:
+        TypeError, ValueError: see `propagate`.
+    """
+    with current_device_of(X):
+        xp, n = array_namespace(p), X.shape[1]
+        if p.shape[0] != n + fit_intercept:
+            raise ValueError(f"p has shape {p.shape}, which does not fit X of shape {X.shape}")
+        p = xp.asarray(p, order="C", copy=True)
+        c = xp.asarray(p[n, ...], copy=True) if fit_intercept else xp.zeros(p.shape[1:], dtype=p.dtype)
+        rows = _Rows(X, scale * p[:n], c, sample_weight)
+        factors = np.float64(total_weight), np.float64(scale), np.float64(rate), np.int32(fit_intercept)
+        return p if rows.descend(y, steps, (*factors, p)) else None
+
+
 class _Rows:
     """X with the arguments that all kernels share, checked."""
 
@@ -136,13 +168,34 @@ class _Rows:
             self._add(parts, None, plan.slices, z[tile], None)
         return z
 
+    def descend(self, y: Array, steps: int, update: tuple[Any, ...]) -> bool:
+        """Steps of gradient descent, with the arguments `update` of the kernel that makes them; w and b change, too.
+
+        False, and nothing done, where a pass is not one kernel: wide rows need memory for each of many tiles, and what
+        goes through products is not written for it. Beside such passes a launch takes no time.
+        """
+        y = self._of_rows(y, "y")
+        plan = self._plan() if self.by_kernel else None
+        if not isinstance(plan, Plan):
+            return False
+        z, partial, scalars = self._margins(), *self._workspace(plan.grid)
+        count, others = np.int64(self.w.size), np.int32(1 + self.outputs)
+        arguments = (partial, scalars, np.int32(plan.grid), count, others, *update, self.w, self.b)
+        kernel, grid = f"add_blocks_and_descend<{REAL[self.dtype.name]}>", -(-(self.w.size + 1 + self.outputs) // 32)
+
+        def step() -> None:
+            self._one_read("CrossEntropy", plan, y, z, partial, scalars)
+            self.run.launch(kernel, (grid, 1), 1024, 0, arguments)
+
+        repeat(self.run, step, steps)
+        return True
+
     # --- the kernels -----------------------------------------------------------------------------------------------
 
     def _sums(self, pointwise: str, known: Array) -> tuple[Array, Array, Array, Array]:
         plan, z = self._plan(), self._margins()
         blocks = plan.grid if isinstance(plan, Plan) else plan.grid[0]
-        partial = self.run.empty((blocks, *self.w.shape), self.dtype)
-        scalars = self.run.empty((blocks, 1 + self.outputs), np.float64)
+        partial, scalars = self._workspace(blocks)
         if isinstance(plan, Plan):
             self._one_read(pointwise, plan, known, z, partial, scalars)
         else:
@@ -150,6 +203,11 @@ class _Rows:
         dw, totals = self.run.empty(self.w.shape, self.dtype), self.run.empty((1 + self.outputs,), np.float64)
         self._add(partial, scalars, blocks, dw, totals)
         return totals[0, ...], dw, totals[1, ...] if self.two else totals[1:], z
+
+    def _workspace(self, blocks: int) -> tuple[Array, Array]:
+        """For the sums of each block: gradients, and cost with those of dz."""
+        partial = self.run.empty((blocks, *self.w.shape), self.dtype)
+        return partial, self.run.empty((blocks, 1 + self.outputs), np.float64)
 
     def _one_read(
         self, pointwise: str, plan: Plan, known: Array, z: Array, partial: Array | None, scalars: Array | None
