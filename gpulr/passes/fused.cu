@@ -104,6 +104,9 @@ __device__ inline float logarithm_1_plus(float x) { return log1pf(x); }
 __device__ inline double logarithm_1_plus(double x) { return log1p(x); }
 __device__ inline float magnitude(float x) { return fabsf(x); }
 __device__ inline double magnitude(double x) { return fabs(x); }
+// A product that is rounded before it is added to anything.
+__device__ inline float rounded_product(float a, float b) { return __fmul_rn(a, b); }
+__device__ inline double rounded_product(double a, double b) { return __dmul_rn(a, b); }
 
 // A pointwise function has, of a row with margins z: KNOWN numbers to be read for it, the derivative `dz` of its term with
 // respect to the margins, and the term itself, which is its result.
@@ -496,7 +499,7 @@ __global__ void __launch_bounds__(1024)
 
 // The same sums, of which a step of gradient descent is made at once. p is (u, c), the `count` weights of the scaled
 // features and then, `intercept` being 1, the others - 1 intercepts; w = scale u and b = c are those of X as it is stored.
-// The gradient is rounded where `Objective` rounds it, so that both ways make the same steps.
+// All is rounded where `Objective` rounds it, so that the steps have the same bits whether somebody looks or not.
 template <class Real>
 __global__ void __launch_bounds__(1024)
     add_blocks_and_descend(const Real* __restrict__ partial, const double* __restrict__ scalars, int blocks, Index count,
@@ -507,10 +510,10 @@ __global__ void __launch_bounds__(1024)
     if (threadIdx.x % 32 != 0) return;
     if (mine < count) {
         const Real gradient = Real(scale * (double(Real(sum)) / total_weight));
-        p[mine] -= Real(rate) * gradient;
+        p[mine] -= rounded_product(Real(rate), gradient);
         w[mine] = Real(scale) * p[mine];
     } else if (intercept && mine > count && mine < count + others) {  // the first of the others is the cost
-        p[mine - 1] -= Real(rate) * Real(sum / total_weight);
+        p[mine - 1] -= rounded_product(Real(rate), Real(sum / total_weight));
         b[mine - 1 - count] = p[mine - 1];
     }
 }

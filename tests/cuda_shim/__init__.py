@@ -17,8 +17,18 @@ from gpulr.passes import fused
 
 HEADER = Path(__file__).with_name("cuda_shim.h")
 COMPILER = shutil.which("g++")
-# -O1: more would take longer to compile than it saves.
-FLAGS = ("-std=c++20", "-O1", "-w", "-shared", "-fPIC", "-fno-extern-tls-init", "-include", str(HEADER))
+# -O1: more would take longer to compile than it saves. Sums are rounded as they are written, on every CPU.
+FLAGS = (
+    "-std=c++20",
+    "-O1",
+    "-ffp-contract=off",
+    "-w",
+    "-shared",
+    "-fPIC",
+    "-fno-extern-tls-init",
+    "-include",
+    str(HEADER),
+)
 
 # As small as a GPU gets, so that small problems have several waves, tiles and slices.
 SMALL_GPU = Gpu(multiprocessors=2, shared_bytes=160 << 10, cache_bytes=1 << 20)

@@ -228,6 +228,9 @@ template <class T> T __ldg(const T* from) {
     return *from;
 }
 
+inline float __fmul_rn(float a, float b) { return a * b; }
+inline double __dmul_rn(double a, double b) { return a * b; }
+
 inline float __uint_as_float(unsigned value) { return shim::bits<float>(value); }
 inline double __hiloint2double(int high, int low) {
     return shim::bits<double>((uint64_t)(uint32_t)high << 32 | (uint32_t)low);
