@@ -98,8 +98,6 @@ class CupyRuntime:
     def capture(self, work: Callable[[], None]) -> Callable[[], None] | str:
         import cupy
 
-        if cupy.cuda.runtime.is_hip:
-            return "CuPy captures no graphs on AMD GPUs"
         if not hasattr(cupy.cuda.Stream, "begin_capture"):
             return f"CuPy {cupy.__version__} captures no graphs"
         # The default stream cannot be captured. Nothing runs on this one, so nobody has to wait for it.
@@ -113,7 +111,8 @@ class CupyRuntime:
                     graph = stream.end_capture()
         except cupy.cuda.runtime.CUDARuntimeError as error:
             return f"CUDA says: {error}"
-        return lambda: graph.launch(cupy.cuda.get_current_stream())
+        launch: Callable[[], None] = graph.launch
+        return launch
 
 
 @cache
