@@ -1,8 +1,8 @@
-"""Registers and spills of the fused pass's kernels: `python -m benchmarks.registers`, which needs no GPU.
+"""Registers and spills of the kernels: `python -m benchmarks.registers`, which needs no GPU.
 
-NVRTC compiles `gpulr/passes/fused.cu` as CuPy would on the spot, and its assembler says what each kernel takes. It comes
-from the package nvidia-cuda-nvrtc-cu12 (the extra `dev`) and is called through ctypes: CuPy, which could do it too, is a
-second package of the same size, and neither needs a driver for it.
+NVRTC compiles `gpulr/passes/fused.cu` and `gpulr/margin_descent.cu` as CuPy would on the spot, and its assembler says what
+each kernel takes. It comes from the package nvidia-cuda-nvrtc-cu12 (the extra `dev`) and is called through ctypes: CuPy,
+which could do it too, is a second package of the same size, and neither needs a driver for it.
 """
 
 from __future__ import annotations
@@ -16,14 +16,16 @@ from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
+from gpulr import margin_descent_kernel
+from gpulr.cuda import OPTIONS, Gpu, source
 from gpulr.passes import fused
-from gpulr.passes.fused_plan import REAL, STORED, Gpu, Plan, WidePlan, plan
+from gpulr.passes.fused_plan import REAL, STORED, Plan, WidePlan, plan
 
 RECORD = Path(__file__).parent / "results" / "ptxas" / "registers.md"
 
 # A GPU of each compute capability: Turing T4, Ampere A100, Hopper H100, Blackwell B200.
 GPUS = {
-    75: Gpu(multiprocessors=40, shared_bytes=64 << 10, cache_bytes=4 << 20),
+    75: Gpu(multiprocessors=40, shared_bytes=64 << 10, cache_bytes=4 << 20, float64_ratio=32),
     80: Gpu(multiprocessors=108, shared_bytes=163 << 10, cache_bytes=40 << 20),
     90: Gpu(multiprocessors=132, shared_bytes=227 << 10, cache_bytes=50 << 20),
     100: Gpu(multiprocessors=148, shared_bytes=227 << 10, cache_bytes=126 << 20),
@@ -44,6 +46,9 @@ WIDTHS = {
     ("uint8", 1, 8): (784,),
     ("float64", 8, 8): (32, 784),
 }
+
+# The kernel of the other source.
+MARGIN_DESCENT = "margin_descent"
 
 
 @dataclass(frozen=True)
@@ -78,8 +83,10 @@ def kernels(architecture: int, pointwise: str = "CrossEntropy") -> Iterator[Kern
                 if name not in seen:
                     seen.add(name)
                     yield Kernel(stored, outputs, columns, name)
-    yield Kernel("float32", 1, 0, "add_blocks<float>")
-    yield Kernel("float64", 1, 0, "add_blocks<double>")
+    for stored, real in REAL.items():
+        yield Kernel(stored, 1, 0, f"add_blocks<{real}>")
+        yield Kernel(stored, 1, 0, f"add_blocks_and_descend<{real}>")
+    yield Kernel("Gram space", 1, 0, MARGIN_DESCENT)
 
 
 def _templates(launch: Plan | WidePlan, pointwise: str) -> list[tuple[str, str, str]]:
@@ -90,12 +97,13 @@ def _templates(launch: Plan | WidePlan, pointwise: str) -> list[tuple[str, str, 
 
 
 def usage(kernel: str, architecture: int) -> Usage:
-    """What a kernel of `fused.cu` takes, compiled for this compute capability.
+    """What a kernel takes, compiled for this compute capability.
 
     Raises:
         RuntimeError: NVRTC is not installed, or refuses the source; the message is its log.
     """
-    log = _compile(fused.source(), kernel, architecture)
+    path = margin_descent_kernel.SOURCE if kernel == MARGIN_DESCENT else fused.SOURCE
+    log = _compile(path, kernel, architecture)
     # The assembler's report: "ptxas info : Used 128 registers, ..." and "0 bytes spill stores, 0 bytes spill loads".
     registers = re.search(r"Used (\d+) registers", log)
     spilled = re.search(r"(\d+) bytes spill stores, (\d+) bytes spill loads", log)
@@ -134,7 +142,7 @@ def table() -> str:
         found = dict(zip(jobs, pool.map(lambda job: usage(*job), jobs), strict=True))
     every = {kernel.name: kernel for of_it in names.values() for kernel in of_it}
     lines = [
-        "# Registers of the fused pass",
+        "# Registers of the kernels",
         "",
         f"By `python -m benchmarks.registers` with NVRTC {version()}: a thread's registers, after + the bytes it spills.",
         "A dash: the plan for such a GPU has another kernel. Columns: the fewest recorded that have this kernel.",
@@ -182,12 +190,13 @@ def _check(status: int, log: str) -> None:
         raise RuntimeError(f"NVRTC: {_nvrtc().nvrtcGetErrorString(status).decode()}\n{log}")
 
 
-def _compile(source: str, kernel: str, architecture: int) -> str:
-    """Compiles one kernel and returns the log, with the assembler's report."""
+def _compile(path: str, kernel: str, architecture: int) -> str:
+    """Compiles one kernel of a source and returns the log, with the assembler's report."""
     library, program, size = _nvrtc(), ctypes.c_void_p(), ctypes.c_size_t()
-    options = [*fused.OPTIONS, f"--gpu-architecture=sm_{architecture}", "--ptxas-options=-v"]
+    options = [*OPTIONS, f"--gpu-architecture=sm_{architecture}", "--ptxas-options=-v"]
     raw = (ctypes.c_char_p * len(options))(*(option.encode() for option in options))
-    _check(library.nvrtcCreateProgram(ctypes.byref(program), source.encode(), b"fused.cu", 0, None, None), "no program")
+    code = source(path).encode()
+    _check(library.nvrtcCreateProgram(ctypes.byref(program), code, path.encode(), 0, None, None), "no program")
     try:
         _check(library.nvrtcAddNameExpression(program, kernel.encode()), kernel)
         status = library.nvrtcCompileProgram(program, len(options), raw)

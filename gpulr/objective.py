@@ -23,9 +23,9 @@ from array_api_compat import device
 from gpulr.device import Array, array_namespace, floats, normal
 from gpulr.links import cross_entropy, curvature, softmax
 from gpulr.margin_descent import descend
-from gpulr.passes import PASSES, Propagate
+from gpulr.passes import PASSES, Propagate, fused
 from gpulr.products import column, weigh
-from gpulr.rows import Rows, rotate
+from gpulr.rows import MemoryRows, Rows, rotate
 
 
 @dataclass(frozen=True)
@@ -178,9 +178,35 @@ class Objective:
         read for all of them."""
         if self.gram is not None and steps > 1:
             return self._descend_by_margins(self.gram, point, rate, steps)
+        p = point.params - rate * point.gradient
+        if steps > 1 and self.one_pass is PASSES["fused"]:
+            found = self._descend_by_kernels(p, rate, steps - 1)
+            if found is not None:
+                return found
         for _ in range(steps - 1):
-            point = self.visit(point.params - rate * point.gradient)
-        return point.params - rate * point.gradient
+            p = p - rate * self.visit(p).gradient
+        return p
+
+    def _descend_by_kernels(self, p: Array, rate: float, steps: int) -> Array | None:
+        """See `gpulr.passes.fused.descend`; None unless for one scale of all features, no shift and no penalty."""
+        rows = self.rows
+        if not isinstance(rows, MemoryRows) or rows.origin is not None or self.shift is not None:
+            return None
+        if not isinstance(self.scale, float) or not isinstance(self.ridge, float) or self.ridge != 0:
+            return None
+        found = fused.descend(
+            rows.X,
+            rows.y,
+            p,
+            rows.sample_weight,
+            rate=rate,
+            steps=steps,
+            scale=self.scale,
+            fit_intercept=self.fit_intercept,
+            total_weight=rows.total_weight,
+        )
+        self.reads += 0 if found is None else steps
+        return found
 
     def _descend_by_margins(self, K: Array, point: Point, rate: float, steps: int) -> Array:
         """See `gpulr.margin_descent`; for two classes, one scale of all features, no shift and no penalty."""

@@ -5,16 +5,23 @@ from __future__ import annotations
 
 import mmap
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import partial
+from typing import ClassVar
 
 import numpy as np
 import pytest
 from cuda_shim import COMPILER, SMALL_GPU, Recorder, ShimRuntime
 
 from benchmarks import registers
+from gpulr import device
+from gpulr.cuda import REPETITIONS_FOR_A_GRAPH
 from gpulr.links import curvature, softmax
+from gpulr.objective import Objective, Point
 from gpulr.passes import PASSES, fused, fused_plan, loop, named, vectorized
 from gpulr.passes.fused_plan import Gpu, Plan, WidePlan, plan
+from gpulr.rows import MemoryRows
+from gpulr.solvers import LBFGS, Sketch, minimize
 
 # Storage and computation.
 PAIRS = [(stored, "float32") for stored in ("bool", "uint8", "int8", "float16", "bfloat16", "float32")]
@@ -283,6 +290,168 @@ def test_elements_farther_than_2_to_the_31st(run, rng):
     X[...] = rng.normal(size=X.shape)
     y, w, b, s = problem(rng, X, "float32")
     check(fused.propagate(X, y, w, b, s), X, y, w, b, s)
+
+
+# --- steps of gradient descent -----------------------------------------------------------------------------------------
+
+
+def descent(rng, m, n, *, stored="float32", dtype="float32", k=None, weighted=False, intercept=True, scale=1.0):
+    """The objective, a point and its rate, with the fused pass."""
+    X = matrix(rng, m, n, stored)
+    y, w, b, s = problem(rng, X, dtype, k)
+    start = np.concatenate([w, b[None]]) if intercept else w
+    rows = MemoryRows(X, y, s if weighted else None)
+    return Objective(rows, start / 3, scale, fit_intercept=intercept, one_pass=PASSES["fused"])
+
+
+@pytest.mark.parametrize("graphs", [True, False])
+@pytest.mark.parametrize(
+    "case",
+    [
+        {"m": 300, "n": 100},
+        {"m": 1, "n": 1, "dtype": "float64", "stored": "float64"},
+        {"m": 70, "n": 784, "stored": "uint8", "scale": 1 / 255},
+        {"m": 200, "n": 33, "weighted": True, "intercept": False, "scale": 0.3},
+        {"m": 200, "n": 33, "k": 3, "weighted": True, "stored": "float64", "dtype": "float64"},
+        {"m": 50, "n": 20, "k": 2, "intercept": False},
+    ],
+    ids=str,
+)
+def test_steps_on_the_device_are_those_of_gradient_descent(case, graphs, run, rng):
+    F = descent(rng, **case)
+    run.why_no_graph = None if graphs else "it has none"
+    run.captured.clear()
+    point = F.visit(F.start)
+    steps, rate = 40, 0.1
+    p = point.params - rate * point.gradient
+    for _ in range(steps - 1):
+        p = p - rate * F.visit(p).gradient
+    F.reads = 0
+    run.launches.clear()
+    found = repeated(run, lambda: F.descend(point, rate, steps))
+    assert found.dtype == p.dtype
+    np.testing.assert_array_equal(found, p)
+    assert F.reads == 2 * (steps - 1)  # `repeated` makes them twice
+    assert [len(graph) for graph in run.captured] == ([2, 2] if graphs else [])
+    assert len(run.launches) == 2 * 2 * (steps - 1)
+    np.testing.assert_array_equal(point.params, F.start)
+
+
+def test_what_a_graph_repeats(use, rng):
+    """The first step by itself, which loads the kernels, the next one captured, on the same memory, and repeated."""
+    recorder = use(Recorder(gpu=H200))
+    F = descent(rng, 500, 40)
+    point = Point(F.start, np.zeros(()), F.start, np.zeros(500, "float32"))
+    allocated = []
+    recorder.empty = lambda shape, dtype: allocated.append(shape) or np.empty(shape, dtype)
+    F.descend(point, 0.1, 100)
+    (graph,) = recorder.captured
+    assert [launch[0].partition("<")[0] for launch in graph] == ["one_read", "add_blocks_and_descend"]
+    assert len(recorder.launches) == 2 * 99  # the first step from the point needs no pass
+    assert len(allocated) == 3  # margins and two kinds of sums, for all steps
+    read, step = graph
+    for again in (recorder.launches[:2], recorder.launches[-2:]):
+        for one, other in zip((read, step), again, strict=True):
+            assert one[:4] == other[:4]
+            assert all(a is b for a, b in zip(one[4], other[4], strict=True) if isinstance(a, np.ndarray))
+    assert step[4][-2] is read[4][5]  # the weights
+    assert step[4][-1] is read[4][6]  # the intercept
+
+    few = use(Recorder(gpu=H200))
+    F.descend(point, 0.1, REPETITIONS_FOR_A_GRAPH)
+    assert few.captured == []
+    assert len(few.launches) == 2 * (REPETITIONS_FOR_A_GRAPH - 1)
+
+
+def test_why_launches_are_plain_is_in_the_log(use, rng, caplog):
+    recorder = use(Recorder(why_no_graph="CuPy 0.1 captures no graphs"))
+    F = descent(rng, 50, 4)
+    caplog.set_level("DEBUG", logger="gpulr.cuda")
+    F.descend(Point(F.start, np.zeros(()), F.start, F.rows.y), 0.1, 100)
+    assert caplog.messages == ["plain launches: CuPy 0.1 captures no graphs"]
+    assert len(recorder.launches) == 2 * 99
+
+
+def test_other_objectives_descend_by_passes(use, rng):
+    recorder = use(Recorder())
+    F = descent(rng, 60, 5)
+    point = Point(F.start, np.zeros(()), F.start, F.rows.y)
+    assert F._descend_by_kernels(F.start, 0.1, 3) is not None
+    recorder.launches.clear()
+    ones = np.ones(5, "float32")
+    for other in (
+        replace(F, ridge=0.1),
+        replace(F, ridge=ones),
+        replace(F, scale=ones),
+        replace(F, shift=ones),
+        replace(F, rows=replace(F.rows, origin=ones.astype(float))),
+        replace(F, rows=replace(F.rows, X=np.asfortranarray(F.rows.X))),
+        replace(F, rows=replace(F.rows, X=np.zeros((60, 65536), "float32")), start=np.zeros(65537, "float32")),
+    ):
+        assert other._descend_by_kernels(other.start, 0.1, 3) is None
+        assert other.reads == F.reads
+    assert recorder.launches == []
+    by_passes = replace(F, rows=replace(F.rows, X=np.asfortranarray(F.rows.X)))
+    expected = replace(by_passes, one_pass=PASSES["vectorized"]).descend(point, 0.1, 5)
+    np.testing.assert_allclose(by_passes.descend(point, 0.1, 5), expected, rtol=1e-5, atol=1e-6)
+    with pytest.raises(ValueError, match=r"p has shape \(9,\), which does not fit X of shape \(60, 5\)"):
+        fused.descend(
+            F.rows.X,
+            F.rows.y,
+            np.zeros(9, "float32"),
+            None,
+            rate=1.0,
+            steps=2,
+            scale=1.0,
+            fit_intercept=True,
+            total_weight=60.0,
+        )
+
+
+# --- what waits for the device -----------------------------------------------------------------------------------------
+
+
+class OnDevice(np.ndarray):
+    """An array whose numbers cannot be read unnoticed; what is computed from it is one, too, and never a number."""
+
+    seen: ClassVar[list[str]] = []
+
+    def __array_wrap__(self, array, context=None, return_scalar=False):
+        return array.view(OnDevice)
+
+
+def _counted(name):
+    def method(self, *arguments):
+        OnDevice.seen.append(name)
+        return getattr(np.ndarray, name)(self, *arguments)
+
+    return method
+
+
+for _name in ("__float__", "__int__", "__bool__", "__index__", "item", "tolist"):
+    setattr(OnDevice, _name, _counted(_name))
+
+
+@pytest.mark.parametrize("solver", [LBFGS(), LBFGS(hessian_size=0), Sketch()], ids=["lbfgs", "no Hessian", "sketch"])
+@pytest.mark.parametrize("k", [None, 3])
+def test_solvers_read_once_an_iteration(solver, k, run, rng, monkeypatch):
+    monkeypatch.setattr(run, "empty", lambda shape, dtype: np.full(shape, np.nan, dtype).view(OnDevice))
+    monkeypatch.setattr(OnDevice, "seen", [])
+    to_host = device.to_host
+    monkeypatch.setattr(device, "to_host", lambda array: OnDevice.seen.append("to_host") or to_host(array))
+    X = rng.normal(size=(2000, 12)).astype("float32").view(OnDevice)
+    Z = np.asarray(X) @ rng.normal(size=(12, k or 1)) * 2 + rng.gumbel(size=(2000, k or 1))
+    y = (Z[:, 0] > 0 if k is None else Z.argmax(axis=1)).astype("float32").view(OnDevice)
+    start = np.zeros((13,) if k is None else (13, k), "float32").view(OnDevice)
+    F = Objective(MemoryRows(X, y), start, ridge=1e-3, one_pass=PASSES["fused"])
+    at = []
+    result = minimize(F, solver, max_iter=100, tol=1e-3, callback=lambda *_: at.append(len(OnDevice.seen)))
+    assert result.last.gradient_norm < 1e-3
+    each = np.diff(at)
+    assert each.min() == 1  # so they are seen
+    # A step of unknown length, at the start, may need a search.
+    assert each.sum() <= len(each) + 3
+    assert set(OnDevice.seen[at[0] :]) == {"to_host"}
 
 
 # --- the host's part ---------------------------------------------------------------------------------------------------

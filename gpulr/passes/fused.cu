@@ -104,6 +104,9 @@ __device__ inline float logarithm_1_plus(float x) { return log1pf(x); }
 __device__ inline double logarithm_1_plus(double x) { return log1p(x); }
 __device__ inline float magnitude(float x) { return fabsf(x); }
 __device__ inline double magnitude(double x) { return fabs(x); }
+// A product that is rounded before it is added to anything.
+__device__ inline float rounded_product(float a, float b) { return __fmul_rn(a, b); }
+__device__ inline double rounded_product(double a, double b) { return __dmul_rn(a, b); }
 
 // A pointwise function has, of a row with margins z: KNOWN numbers to be read for it, the derivative `dz` of its term with
 // respect to the margins, and the term itself, which is its result.
@@ -461,12 +464,11 @@ __global__ void __launch_bounds__(THREADS, BLOCKS)
 
 // --- the sums of all blocks -------------------------------------------------------------------------------------------------
 
-// out[i] (count,) = sum over the blocks of partial[block][i], then totals (others,) of scalars likewise; in float64.
-// A block takes 32 numbers, its warps every 32nd partial sum of them.
+// The sum over the blocks of number i of `count` partial sums and then `others` scalars, in float64, for lane 0 of the warp
+// whose number `mine` it is. A block takes 32 numbers, its warps every 32nd partial sum of them.
 template <class Real>
-__global__ void __launch_bounds__(1024)
-    add_blocks(const Real* __restrict__ partial, const double* __restrict__ scalars, int blocks, Index count, int others,
-               Real* __restrict__ out, double* __restrict__ totals) {
+__device__ inline double sum_over_blocks(const Real* __restrict__ partial, const double* __restrict__ scalars, int blocks,
+                                         Index count, int others, Index& mine) {
     __shared__ double of_warp[32][33];
     const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
     const Index i = (Index)blockIdx.x * 32 + lane;
@@ -479,10 +481,41 @@ __global__ void __launch_bounds__(1024)
     of_warp[warp][lane] = sum;
     __syncthreads();
     // Transposed: each warp adds up one number after the other.
-    sum = sum_over_lanes<32>(of_warp[lane][warp]);
-    const Index mine = (Index)blockIdx.x * 32 + warp;
-    if (lane == 0 && mine < count) out[mine] = Real(sum);
-    else if (lane == 0 && mine < count + others) totals[mine - count] = sum;
+    mine = (Index)blockIdx.x * 32 + warp;
+    return sum_over_lanes<32>(of_warp[lane][warp]);
+}
+
+// out[i] (count,) = sum over the blocks of partial[block][i], then totals (others,) of scalars likewise; in float64.
+template <class Real>
+__global__ void __launch_bounds__(1024)
+    add_blocks(const Real* __restrict__ partial, const double* __restrict__ scalars, int blocks, Index count, int others,
+               Real* __restrict__ out, double* __restrict__ totals) {
+    Index mine;
+    const double sum = sum_over_blocks(partial, scalars, blocks, count, others, mine);
+    if (threadIdx.x % 32 != 0) return;
+    if (mine < count) out[mine] = Real(sum);
+    else if (mine < count + others) totals[mine - count] = sum;
+}
+
+// The same sums, of which a step of gradient descent is made at once. p is (u, c), the `count` weights of the scaled
+// features and then, `intercept` being 1, the others - 1 intercepts; w = scale u and b = c are those of X as it is stored.
+// All is rounded where `Objective` rounds it, so that the steps have the same bits whether somebody looks or not.
+template <class Real>
+__global__ void __launch_bounds__(1024)
+    add_blocks_and_descend(const Real* __restrict__ partial, const double* __restrict__ scalars, int blocks, Index count,
+                           int others, double total_weight, double scale, double rate, int intercept, Real* __restrict__ p,
+                           Real* __restrict__ w, Real* __restrict__ b) {
+    Index mine;
+    const double sum = sum_over_blocks(partial, scalars, blocks, count, others, mine);
+    if (threadIdx.x % 32 != 0) return;
+    if (mine < count) {
+        const Real gradient = Real(scale * (double(Real(sum)) / total_weight));
+        p[mine] -= rounded_product(Real(rate), gradient);
+        w[mine] = Real(scale) * p[mine];
+    } else if (intercept && mine > count && mine < count + others) {  // the first of the others is the cost
+        p[mine - 1] -= rounded_product(Real(rate), Real(sum / total_weight));
+        b[mine - 1 - count] = p[mine - 1];
+    }
 }
 
 // --- rows too long for one block ----------------------------------------------------------------------------------------------

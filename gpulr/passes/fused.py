@@ -1,6 +1,7 @@
 """The pass in one CUDA kernel that reads X once, for CuPy arrays; `fused.cu` is the kernel, `fused_plan` how it is launched.
 
-Besides the pass: `matmul`, X d for a line search, and `hessian_product`, the second derivative along d; one read each.
+Besides the pass: `matmul`, X d for a line search, and `hessian_product`, the second derivative along d; one read each. And
+`descend`, many steps of gradient descent, two kernels a step, in a CUDA graph.
 
 Rows whose elements are adjacent, of up to 65,536 columns and with up to 8 outputs, in bool, uint8, int8, float16, bfloat16,
 float32 or float64, go through the kernel as they are stored, with whatever distance from row to row. Anything else (more
@@ -11,93 +12,23 @@ kernel of its own, which nothing asks for yet.
 The computation is in w's dtype, float32 or float64. A block of threads adds up at most some thousand rows in it, and blocks
 are added in float64, in one order: the same call gives the same bits on the same GPU.
 
-CuPy compiles the source with NVRTC when a kernel is first launched, in about a second, and keeps the result on disk.
 Nothing here waits for the device.
 """
 
 from __future__ import annotations
 
-from functools import cache
-from importlib.resources import files
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
+from gpulr.cuda import Runtime, or_null, repeat, runtime
 from gpulr.device import Array, array_namespace, current_device_of
 from gpulr.links import curvature, softmax
 from gpulr.passes import fused_plan, vectorized
-from gpulr.passes.fused_plan import REAL, STORED, Gpu, Plan, WidePlan
+from gpulr.passes.fused_plan import REAL, STORED, Plan, WidePlan
 from gpulr.products import rmatmul, weigh
 
-# NVRTC needs no headers: the source includes none.
-OPTIONS = ("-std=c++17",)
-
-
-class Runtime(Protocol):
-    """What is asked of CuPy, so that the tests can stand in for it."""
-
-    gpu: Gpu
-
-    def address(self, array: Array) -> int:
-        """Of the array's first element."""
-        ...
-
-    def empty(self, shape: tuple[int, ...], dtype: Any) -> Array:
-        """An array with whatever is in its memory."""
-        ...
-
-    def launch(
-        self, kernel: str, grid: tuple[int, int], threads: int, dynamic_bytes: int, arguments: tuple[Any, ...]
-    ) -> None:
-        """Start a kernel, by its C++ name, on the current stream."""
-        ...
-
-
-class CupyRuntime:
-    """Kernels on one GPU."""
-
-    def __init__(self, index: int) -> None:
-        import cupy
-
-        properties = cupy.cuda.runtime.getDeviceProperties(index)
-        self.gpu = Gpu(
-            multiprocessors=properties["multiProcessorCount"],
-            shared_bytes=properties["sharedMemPerBlockOptin"],
-            cache_bytes=properties["l2CacheSize"],
-        )
-        self.index = index
-        self.empty = cupy.empty
-
-    def address(self, array: Array) -> int:
-        return int(array.data.ptr)
-
-    def launch(
-        self, kernel: str, grid: tuple[int, int], threads: int, dynamic_bytes: int, arguments: tuple[Any, ...]
-    ) -> None:
-        _function(self.index, kernel, dynamic_bytes)(grid, (threads,), arguments, shared_mem=dynamic_bytes)
-
-
-@cache
-def runtime(index: int) -> Runtime:
-    """Of the GPU with this number, which is the current one."""
-    return CupyRuntime(index)
-
-
-def source() -> str:
-    """The kernels' CUDA C++."""
-    return files("gpulr.passes").joinpath("fused.cu").read_text()
-
-
-@cache
-def _function(index: int, kernel: str, dynamic_bytes: int) -> Any:
-    """The kernel, compiled for the current GPU, which `index` is; CuPy keeps it on disk."""
-    import cupy
-
-    module = cupy.RawModule(code=source(), options=OPTIONS, name_expressions=(kernel,))
-    function = module.get_function(kernel)
-    if dynamic_bytes > 48 << 10:  # more has to be asked for
-        function.max_dynamic_shared_size_bytes = dynamic_bytes
-    return function
+SOURCE = "passes/fused.cu"
 
 
 def why_not(X: Array, outputs: int = 1) -> str | None:
@@ -155,6 +86,37 @@ def matmul(X: Array, d: Array) -> Array:
         return _Rows(X, d, None, None).matmul()
 
 
+def descend(
+    X: Array,
+    y: Array,
+    p: Array,
+    sample_weight: Array | None,
+    *,
+    rate: float,
+    steps: int,
+    scale: float,
+    fit_intercept: bool,
+    total_weight: float,
+) -> Array | None:
+    """p after so many steps p ← p − rate·∇F(p), one read of X each; None where X does not go through the one kernel.
+
+    F(p) = Σᵢ sᵢ·cost(zᵢ, yᵢ)/total_weight, z = X (scale·u) + c, with p = (u, c) as in `gpulr.objective`: (n + 1,) or
+    (n + 1, k), without the last row unless `fit_intercept`.
+
+    Raises:
+        TypeError, ValueError: see `propagate`.
+    """
+    with current_device_of(X):
+        xp, n = array_namespace(p), X.shape[1]
+        if p.shape[0] != n + fit_intercept:
+            raise ValueError(f"p has shape {p.shape}, which does not fit X of shape {X.shape}")
+        p = xp.asarray(p, order="C", copy=True)
+        c = xp.asarray(p[n, ...], copy=True) if fit_intercept else xp.zeros(p.shape[1:], dtype=p.dtype)
+        rows = _Rows(X, scale * p[:n], c, sample_weight)
+        factors = np.float64(total_weight), np.float64(scale), np.float64(rate), np.int32(fit_intercept)
+        return p if rows.descend(y, steps, (*factors, p)) else None
+
+
 class _Rows:
     """X with the arguments that all kernels share, checked."""
 
@@ -206,13 +168,34 @@ class _Rows:
             self._add(parts, None, plan.slices, z[tile], None)
         return z
 
+    def descend(self, y: Array, steps: int, update: tuple[Any, ...]) -> bool:
+        """Steps of gradient descent, with the arguments `update` of the kernel that makes them; w and b change, too.
+
+        False, and nothing done, where a pass is not one kernel: wide rows need memory for each of many tiles, and what
+        goes through products is not written for it. Beside such passes a launch takes no time.
+        """
+        y = self._of_rows(y, "y")
+        plan = self._plan() if self.by_kernel else None
+        if not isinstance(plan, Plan):
+            return False
+        z, partial, scalars = self._margins(), *self._workspace(plan.grid)
+        count, others = np.int64(self.w.size), np.int32(1 + self.outputs)
+        arguments = (partial, scalars, np.int32(plan.grid), count, others, *update, self.w, self.b)
+        kernel, grid = f"add_blocks_and_descend<{REAL[self.dtype.name]}>", -(-(self.w.size + 1 + self.outputs) // 32)
+
+        def step() -> None:
+            self._one_read("CrossEntropy", plan, y, z, partial, scalars)
+            self.run.launch(kernel, (grid, 1), 1024, 0, arguments)
+
+        repeat(self.run, step, steps)
+        return True
+
     # --- the kernels -----------------------------------------------------------------------------------------------
 
     def _sums(self, pointwise: str, known: Array) -> tuple[Array, Array, Array, Array]:
         plan, z = self._plan(), self._margins()
         blocks = plan.grid if isinstance(plan, Plan) else plan.grid[0]
-        partial = self.run.empty((blocks, *self.w.shape), self.dtype)
-        scalars = self.run.empty((blocks, 1 + self.outputs), np.float64)
+        partial, scalars = self._workspace(blocks)
         if isinstance(plan, Plan):
             self._one_read(pointwise, plan, known, z, partial, scalars)
         else:
@@ -221,13 +204,18 @@ class _Rows:
         self._add(partial, scalars, blocks, dw, totals)
         return totals[0, ...], dw, totals[1, ...] if self.two else totals[1:], z
 
+    def _workspace(self, blocks: int) -> tuple[Array, Array]:
+        """For the sums of each block: gradients, and cost with those of dz."""
+        partial = self.run.empty((blocks, *self.w.shape), self.dtype)
+        return partial, self.run.empty((blocks, 1 + self.outputs), np.float64)
+
     def _one_read(
         self, pointwise: str, plan: Plan, known: Array, z: Array, partial: Array | None, scalars: Array | None
     ) -> None:
         rows, n = self.X.shape
         arguments = (
             *(self.X, np.int64(self._stride()), np.int64(rows), np.int32(n), np.int32(n)),
-            *(self.w, _or_null(self.b), _or_null(known), _or_null(self.s), z, _or_null(partial), _or_null(scalars)),
+            *(self.w, or_null(self.b), or_null(known), or_null(self.s), z, or_null(partial), or_null(scalars)),
         )
         self.run.launch(
             self._kernel("one_read", pointwise, plan.arguments),
@@ -246,8 +234,8 @@ class _Rows:
             parts = self._parts(plan, tile)
             arguments = (
                 *(self.X[tile], np.int64(self._stride()), np.int32(tile.stop - start), np.int32(n)),
-                *(parts, np.int32(plan.slices), _or_null(self.b), known[tile]),
-                *(_or_null(None if self.s is None else self.s[tile]), z[tile], partial, scalars, np.int32(start == 0)),
+                *(parts, np.int32(plan.slices), or_null(self.b), known[tile]),
+                *(or_null(None if self.s is None else self.s[tile]), z[tile], partial, scalars, np.int32(start == 0)),
             )
             self.run.launch(
                 self._kernel("wide_backward", pointwise, plan.arguments), plan.grid, plan.threads, 0, arguments
@@ -257,7 +245,7 @@ class _Rows:
         """The margins of a tile by slices of columns: (slices, rows, ...), without intercept."""
         rows, n = tile.stop - tile.start, self.X.shape[1]
         parts = self.run.empty((plan.slices, rows, *self.w.shape[1:]), self.dtype)
-        null = _or_null(None)
+        null = or_null(None)
         arguments = (
             *(self.X[tile], np.int64(self._stride()), np.int64(rows), np.int32(plan.width), np.int32(n)),
             *(self.w, null, null, null, parts, null, null),
@@ -276,7 +264,7 @@ class _Rows:
         """The sums over all blocks, added in their order: of `partial` in `out`, of `scalars` in `totals`."""
         count, others = out.size, 0 if totals is None else totals.size
         arguments = (
-            *(partial, _or_null(scalars), np.int32(blocks), np.int64(count), np.int32(others), out, _or_null(totals)),
+            *(partial, or_null(scalars), np.int32(blocks), np.int64(count), np.int32(others), out, or_null(totals)),
         )
         self.run.launch(f"add_blocks<{REAL[self.dtype.name]}>", (-(-(count + others) // 32), 1), 1024, 0, arguments)
 
@@ -346,8 +334,4 @@ class _Rows:
 
 
 def _runtime_of(X: Array) -> Runtime:
-    return runtime(X.device.id)
-
-
-def _or_null(array: Array | None) -> Any:
-    return np.uint64(0) if array is None else array
+    return runtime(X.device.id, SOURCE)

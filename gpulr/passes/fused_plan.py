@@ -23,6 +23,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import gcd
 
+from gpulr.cuda import Gpu
+
 # What the source calls a dtype.
 STORED = {
     "bool": "unsigned char",
@@ -51,21 +53,6 @@ LINE = 128
 
 # Part of the second-level cache that a tile of wide rows may have: what else passes through it comes and goes.
 TILE_SHARE = 0.5
-
-
-@dataclass(frozen=True)
-class Gpu:
-    """What a plan has to know of a GPU.
-
-    Attributes:
-        multiprocessors: their number.
-        shared_bytes: the most shared memory that a block can ask for.
-        cache_bytes: of the second-level cache.
-    """
-
-    multiprocessors: int
-    shared_bytes: int
-    cache_bytes: int
 
 
 @dataclass(frozen=True)

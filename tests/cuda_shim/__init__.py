@@ -1,4 +1,4 @@
-"""`gpulr.passes.fused` without a GPU: its source compiled by g++ over `cuda_shim.h`, launched on NumPy arrays."""
+"""gpulr's kernels without a GPU: a source compiled by g++ over `cuda_shim.h`, launched on NumPy arrays."""
 
 from __future__ import annotations
 
@@ -12,13 +12,23 @@ from pathlib import Path
 
 import numpy as np
 
+from gpulr.cuda import Gpu, source
 from gpulr.passes import fused
-from gpulr.passes.fused_plan import Gpu
 
 HEADER = Path(__file__).with_name("cuda_shim.h")
 COMPILER = shutil.which("g++")
-# -O1: more would take longer to compile than it saves.
-FLAGS = ("-std=c++20", "-O1", "-w", "-shared", "-fPIC", "-fno-extern-tls-init", "-include", str(HEADER))
+# -O1: more would take longer to compile than it saves. Sums are rounded as they are written, on every CPU.
+FLAGS = (
+    "-std=c++20",
+    "-O1",
+    "-ffp-contract=off",
+    "-w",
+    "-shared",
+    "-fPIC",
+    "-fno-extern-tls-init",
+    "-include",
+    str(HEADER),
+)
 
 # As small as a GPU gets, so that small problems have several waves, tiles and slices.
 SMALL_GPU = Gpu(multiprocessors=2, shared_bytes=160 << 10, cache_bytes=1 << 20)
@@ -33,10 +43,10 @@ class Launch(ctypes.Structure):
     )
 
 
-def compile_kernels(kernels: list[str], folder: Path) -> dict[str, ctypes._CFuncPtr]:
-    """The kernels, by their C++ names, as functions of (Launch, arguments); compiled once for a folder."""
+def compile_kernels(kernels: list[str], path: str, folder: Path) -> dict[str, ctypes._CFuncPtr]:
+    """The kernels of a source, by their C++ names, as functions of (Launch, arguments); compiled once for a folder."""
     lines = [
-        fused.source(),
+        source(path),
         f"thread_local double dynamic[{256 << 7}];",
         *(
             f'extern "C" void kernel_{i}(shim::Launch* how, void** arguments) '
@@ -46,14 +56,14 @@ def compile_kernels(kernels: list[str], folder: Path) -> dict[str, ctypes._CFunc
     ]
     text = "\n".join(lines)
     key = hashlib.sha256((text + HEADER.read_text() + " ".join(FLAGS)).encode()).hexdigest()[:16]
-    library = folder / f"fused-{key}.so"
+    library = folder / f"{Path(path).stem}-{key}.so"
     if not library.exists():
-        source, unfinished = library.with_suffix(f".{os.getpid()}.cpp"), library.with_suffix(f".{os.getpid()}.so")
-        source.write_text(text)
-        done = subprocess.run([COMPILER, *FLAGS, str(source), "-o", str(unfinished)], capture_output=True, text=True)
+        code, unfinished = library.with_suffix(f".{os.getpid()}.cpp"), library.with_suffix(f".{os.getpid()}.so")
+        code.write_text(text)
+        done = subprocess.run([COMPILER, *FLAGS, str(code), "-o", str(unfinished)], capture_output=True, text=True)
         if done.returncode:
             raise RuntimeError(f"g++ refuses {kernels}:\n{done.stderr[:4000]}")
-        source.unlink()
+        code.unlink()
         unfinished.rename(library)  # at once, for other processes may want it
     loaded = ctypes.CDLL(str(library))
     return {kernel: getattr(loaded, f"kernel_{i}") for i, kernel in enumerate(kernels)}
@@ -61,14 +71,18 @@ def compile_kernels(kernels: list[str], folder: Path) -> dict[str, ctypes._CFunc
 
 @dataclass
 class Recorder:
-    """Stands in for `fused.CupyRuntime` and launches nothing.
+    """Stands in for `gpulr.cuda.CupyRuntime` and launches nothing.
 
     Attributes:
         launches: what it was asked for: kernel, grid, threads, dynamic bytes and arguments.
+        captured: launches of each graph.
+        why_no_graph: see `capture`.
     """
 
     gpu: Gpu = SMALL_GPU
     launches: list = field(default_factory=list)
+    captured: list = field(default_factory=list)
+    why_no_graph: str | None = None
 
     def address(self, array):
         return array.ctypes.data
@@ -79,6 +93,17 @@ class Recorder:
     def launch(self, *how):
         self.launches.append(how)
 
+    def capture(self, work):
+        if self.why_no_graph:
+            return self.why_no_graph
+        launches, self.launches = self.launches, []
+        launch, self.launch = self.launch, lambda *how: self.launches.append(how)
+        work()
+        del self.launch
+        graph, self.launches = self.launches, launches
+        self.captured.append(graph)
+        return lambda: [launch(*how) for how in graph]
+
 
 @dataclass
 class ShimRuntime(Recorder):
@@ -86,11 +111,13 @@ class ShimRuntime(Recorder):
 
     Attributes:
         folder: for what is compiled.
+        path: of the source in gpulr.
         order: of warps and lanes, see `cuda_shim.h`.
         kernels: what is compiled so far.
     """
 
     folder: Path = Path()
+    path: str = fused.SOURCE
     order: int = 0
     kernels: dict = field(default_factory=dict)
 
@@ -98,7 +125,7 @@ class ShimRuntime(Recorder):
         """All at once, which is much faster than one by one."""
         missing = sorted(set(kernels) - set(self.kernels))
         if missing:
-            self.kernels |= compile_kernels(missing, self.folder)
+            self.kernels |= compile_kernels(missing, self.path, self.folder)
 
     def empty(self, shape, dtype):
         return np.full(shape, np.nan, dtype)

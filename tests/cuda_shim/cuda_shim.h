@@ -30,6 +30,7 @@
 struct dim3_ { unsigned x, y; };
 struct alignas(8) uint2 { unsigned x, y; };
 struct alignas(16) uint4 { unsigned x, y, z, w; };
+struct alignas(16) double2 { double x, y; };
 
 inline dim3_ threadIdx, blockIdx, gridDim, blockDim;
 
@@ -226,6 +227,9 @@ template <class T> T __ldg(const T* from) {
     if (reinterpret_cast<uintptr_t>(from) % sizeof(T)) shim::fail("a load from an address that is not a multiple of its size");
     return *from;
 }
+
+inline float __fmul_rn(float a, float b) { return a * b; }
+inline double __dmul_rn(double a, double b) { return a * b; }
 
 inline float __uint_as_float(unsigned value) { return shim::bits<float>(value); }
 inline double __hiloint2double(int high, int low) {

@@ -9,8 +9,9 @@ import pytest
 from sklearn.exceptions import ConvergenceWarning
 
 from gpu.conftest import FOR_CUPY, PAIRS, same_place
-from gpulr import LogisticRegression
+from gpulr import LogisticRegression, margin_descent
 from gpulr.estimator import NON_SMOOTH, SMOOTH
+from gpulr.objective import Objective
 from gpulr.passes import PASSES, vectorized
 from gpulr.rows import MemoryRows
 from gpulr.solvers import SGD
@@ -141,6 +142,44 @@ def test_rows_in_blocks(library, stored, rng, monkeypatch):
     square, single = rows.scatter(on[3])
     np.testing.assert_allclose(library.get(square), X.T @ (s[:, None] * X), rtol=1e-4, atol=1e-4)
     np.testing.assert_allclose(library.get(single), X.T @ s, rtol=1e-4)
+
+
+# --- steps between two looks
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(("stored", "n", "k"), [("float32", 100, None), ("uint8", 784, None), ("float32", 33, 3)])
+def test_steps_in_a_graph_have_the_bits_of_single_steps(one_gpu, dtype, stored, n, k, rng):
+    """Two kernels a step, captured and repeated, against a pass a step and the update in CuPy."""
+    X = rng.integers(0, 5, (500, n)).astype(stored)
+    y, w, b, s = (one_gpu.asarray(a) for a in arguments(rng, X, dtype, k))
+    F = Objective(
+        MemoryRows(one_gpu.asarray(X), y, s), one_gpu.concatenate([w, b[None]]), 0.2, one_pass=PASSES["fused"]
+    )
+    point = F.visit(F.start)
+    expected = point.params - 0.01 * point.gradient
+    for _ in range(99):
+        expected = expected - 0.01 * F.visit(expected).gradient
+    found = F.descend(point, 0.01, 100)
+    assert found.dtype == dtype
+    assert found.get().tobytes() == expected.get().tobytes()
+    assert F.descend(point, 0.01, 100).get().tobytes() == found.get().tobytes()
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("m", [1, 2, 31, 32, 33, 209, 320, 600, 700])
+@pytest.mark.parametrize("spread", [1.0, 1000.0])
+def test_gram_space_in_one_launch(one_gpu, m, spread, rng):
+    X, side = rng.normal(size=(m, 20)), rng.choice([-1.0, 1.0], m)
+    M, v = side[:, None] * (X @ X.T + 1) * side * (0.02 / m), spread * rng.normal(size=m)
+    with np.errstate(over="ignore"):
+        expected = margin_descent.descend(M, v, 300)
+    on = one_gpu.asarray(M), one_gpu.asarray(v)
+    found = margin_descent.descend(*on, 300)
+    np.testing.assert_allclose(found.get(), expected, rtol=1e-10)
+    assert margin_descent.descend(*on, 300).get().tobytes() == found.get().tobytes()
+    np.testing.assert_array_equal(on[1].get(), v)
 
 
 # --- solvers
