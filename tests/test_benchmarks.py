@@ -174,7 +174,9 @@ def test_the_reference_is_the_minimum(name, intercept, cache):
             assert abs(up - down) <= 1e-2 * (up + down - 2 * found.value) + 1e-13 * found.value
 
 
-@pytest.mark.parametrize("name", ["tall", "square", "wide", "square_correlated", "images", "multinomial", "breast_cancer"])
+@pytest.mark.parametrize(
+    "name", ["tall", "square", "wide", "square_correlated", "images", "multinomial", "breast_cancer"]
+)
 def test_the_reference_is_that_of_scikit_learn(name, cache):
     problem = problems.make(name, size=SMALL)
     model = LogisticRegression(C=problem.C, solver="newton-cholesky", tol=1e-12, fit_intercept=problem.intercept)
