@@ -63,7 +63,9 @@ def test_an_iteration_in_units_of_the_lessons(benchmark: Any, entries: int, dtyp
         ratio(benchmark, gpulr.iteration, lesson.iteration, calls_of(entries))
 
 
-@pytest.mark.parametrize("name", ["tall", "square", "wide", "square_correlated", "images", "multinomial", "breast_cancer"])
+@pytest.mark.parametrize(
+    "name", ["tall", "square", "wide", "square_correlated", "images", "multinomial", "breast_cancer"]
+)
 def test_a_fit_in_units_of_scikit_learns(benchmark: Any, name: str) -> None:
     problem = problems.make(name, size=0.01)
     X = problem.features()
