@@ -148,6 +148,15 @@ class Objective:
         H = self._scatter(weigh(self.rows.sample_weight, xp.sum(P * (1 - P), axis=1) / (Z.shape[1] - 1)))
         return H + self._ridge_matrix(H)
 
+    def ridge_diagonal(self, block: Array, columns: Array | None = None) -> Array:
+        """What the ridge adds to the diagonal of the Hessian `block` (N, N) of an output, 0 for the intercept: (N,)."""
+        xp = array_namespace(block)
+        weights = xp.ones(block.shape[0] - self.fit_intercept, dtype=block.dtype, device=device(block))
+        weights = weights * _of(columns, self.ridge)
+        if self.fit_intercept:
+            weights = xp.concat([weights, xp.zeros(1, dtype=block.dtype, device=device(block))])
+        return weights
+
     def flat_directions(self, columns: Array | None = None) -> Array:
         """0.0 for two classes. For k, a matrix that has curvature 1 where F has none by design: Σ vvᵀ, (N, N) in float64.
 
@@ -279,11 +288,7 @@ class Objective:
     def _ridge_matrix(self, block: Array, columns: Array | None = None) -> Array:
         """The ridge on the diagonal, zero for the intercept: of block's shape and dtype."""
         xp = array_namespace(block)
-        weights = xp.ones(block.shape[0] - self.fit_intercept, dtype=block.dtype, device=device(block))
-        weights = weights * _of(columns, self.ridge)
-        if self.fit_intercept:
-            weights = xp.concat([weights, xp.zeros(1, dtype=block.dtype, device=device(block))])
-        return xp.eye(block.shape[0], dtype=block.dtype, device=device(block)) * weights
+        return xp.eye(block.shape[0], dtype=block.dtype, device=device(block)) * self.ridge_diagonal(block, columns)
 
 
 def _of(columns: Array | None, values: Array) -> Array:

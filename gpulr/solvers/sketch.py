@@ -13,7 +13,7 @@ from array_api_compat import device
 
 from gpulr import cost_model
 from gpulr.device import Array, array_namespace, floats
-from gpulr.linear_algebra import unit_diagonal
+from gpulr.linear_algebra import rounding
 from gpulr.objective import Objective, Point
 from gpulr.solvers.lbfgs import LBFGS, Metric, Pairs, identity, quasi_newton
 from gpulr.solvers.line_search import line_search
@@ -28,16 +28,17 @@ SLOW_STEPS, SLOW_SHARE = 4, 0.3
 class Sketch(Solver):
     """Learn from samples, then p ← p − t·H⁻¹∇F(p) on all rows, H⁻¹ by L-BFGS from a sampled Hessian H₀.
 
-    An iteration is a step on all rows; what the samples cost counts in the reads of X. With n parameters an output and m
-    rows, for two classes and where the Hessian of 20 n rows is cheap beside a pass:
+    An iteration is a step on all rows; what the samples cost counts in the reads of X. With n parameters an output, of which
+    the penalty leaves d free (`effective_parameters`; d = n without one), and m rows, for two classes and where the Hessian
+    of 20 n rows is cheap beside a pass:
 
-    1. three Newton steps on 10 n rows;
-    2. steps on m/16 rows, with their Hessian as H₀, until the decrement is a tenth of what separates their minimum from that
-       of all rows, about n/rows of the cost;
+    1. three Newton steps on 10 d rows;
+    2. steps on d/n of m/16 rows, with their Hessian as H₀, until the decrement is a tenth of what separates their minimum
+       from that of all rows, about d/rows of the cost;
     3. steps on all rows, which keep H₀ and what L-BFGS has learnt.
 
-    Otherwise H₀ is the Hessian of 6 n rows at equal probabilities, which all classes share; after a few steps on other m/16
-    rows follows 3. Where the features of these rows are no more correlated than by chance, 3 starts at once, without H₀.
+    Otherwise H₀ is the Hessian of 6 d rows at equal probabilities, which all classes share; after a few steps on other m/16
+    rows follows 3. Where the features of n rows are no more correlated than by chance, 3 starts at once, without H₀.
     With fewer than 20 n rows there is nothing to be learnt from some of them, and it is `LBFGS`.
 
     A sampled metric may be wrong: a few rows may be unlike all others. So the decrement is not taken at its word. A step
@@ -108,7 +109,8 @@ class Sketch(Solver):
 def _by_newton(objective: Objective, rows: np.ndarray, pairs: Pairs) -> tuple[Array, Metric]:
     """Steps 1 and 2 of `Sketch` for cheap Hessians."""
     m, n = objective.rows.y.shape[0], objective.start.shape[0]
-    small, large = (_sample(objective, rows[:count]) for count in (10 * n, max(20 * n, m // 16)))
+    d = max(n / 10, effective_parameters(objective))  # n rows cost next to nothing
+    small, large = (_sample(objective, rows[: round(count)]) for count in (10 * d, max(20 * d, m / 16 * d / n)))
     point = small.visit(objective.start)
     for _ in range(3):
         direction, _ = newton_direction(small.hessian(point.margins), point.gradient)
@@ -126,33 +128,57 @@ def _by_newton(objective: Objective, rows: np.ndarray, pairs: Pairs) -> tuple[Ar
 def _by_gram(objective: Objective, rows: np.ndarray, pairs: Pairs) -> tuple[Array, Metric]:
     """The start of `Sketch` for expensive Hessians: H₀ at equal probabilities, where features depend on each other."""
     m, n = objective.rows.y.shape[0], objective.start.shape[0]
-    few = _sample(objective, rows[:n])
-    if not _correlated(few.shared_hessian(0 * few.matmul(objective.start)), n):
-        _count(objective, few)
+    parts = [_sample(objective, rows[:n])]
+    H = _at_equal_probabilities(parts[0])
+    if not _correlated(H, objective.ridge_diagonal(H), n):
+        _count(objective, *parts)
         return objective.start, identity(objective)
-    first = _sample(objective, rows[: 6 * n])
-    metric = _sampled(first.shared_hessian(0 * first.matmul(objective.start)))
-    other = _sample(objective, rows[6 * n : 6 * n + max(4 * n, m // 16)])
+    end = round(6 * effective_parameters(objective))
+    if end > 1.5 * n:  # fewer rows more are not worth another product
+        parts.append(_sample(objective, rows[:end]))
+        H = _at_equal_probabilities(parts[1])
+    metric = _sampled(H)
+    other = _sample(objective, rows[max(n, end) :][: max(4 * n, m // 16)])
     look = _solved(other, other.visit(objective.start), metric, pairs, most=8)
-    _count(objective, few, first, other)
+    _count(objective, *parts, other)
     return look.params, metric
 
 
-def _correlated(H: Array, rows: int) -> bool:
+def effective_parameters(objective: Objective) -> float:
+    """How many of the n parameters of an output the ridge R leaves to the data, from 1 to n: at least tr (H − R) H⁻¹.
+
+    H in standardized variables has at most ¼ on its diagonal, of which R is a part. The trace is no larger than with the
+    diagonal alone, since x/(x + r) is concave in the eigenvalues x. See Hastie, Tibshirani & Friedman, "The Elements of
+    Statistical Learning" (2009), 3.4.1, for the effective degrees of freedom of ridge regression.
+    """
+    n, ridge = objective.start.shape[0], objective.ridge
+    held: float = n * ridge if isinstance(ridge, float) else floats([array_namespace(ridge).sum(ridge)])[0]
+    return max(1.0, n - 4 * held)
+
+
+def _at_equal_probabilities(part: Objective) -> Array:
+    return part.shared_hessian(0 * part.matmul(part.start))
+
+
+def _correlated(H: Array, ridge: Array, rows: int) -> bool:
     """Whether correlations in a sample of so many rows are larger than those that independent features have by chance.
 
     These have squares of 1/rows on average. If squares are less than 1/(12 n) larger, a sample of 6 n rows would show half
-    as much correlation as chance, and its H⁻¹ would be noise more than anything.
+    as much correlation as chance, and its H⁻¹ would be noise more than anything. H (n, n) without the `ridge` (n,) on its
+    diagonal is the covariance, but for a factor.
     """
-    R, _ = unit_diagonal(H)
-    n = R.shape[0]
-    (squares,) = floats([array_namespace(R).sum(R**2)])
-    return n > 1 and bool((squares - n) / (n * (n - 1)) > 1 / rows + 1 / (12 * n))
+    xp, n = array_namespace(H), H.shape[0]
+    diagonal = xp.linalg.diagonal(H)
+    variance = diagonal - ridge
+    known = variance > rounding(H) * diagonal
+    inverse = xp.where(known, 1 / xp.where(known, variance, xp.ones_like(variance)), xp.zeros_like(variance))
+    (squares,) = floats([inverse @ (H * H @ inverse) - xp.sum((diagonal * inverse) ** 2)])
+    return n > 1 and bool(squares / (n * (n - 1)) > 1 / rows + 1 / (12 * n))
 
 
 def _solved(part: Objective, point: Point, metric: Metric, pairs: Pairs, most: int) -> Look:
     """The last look at a sample: it is no use to solve it to more digits than it has in common with all rows."""
-    deserved = 0.1 * part.start.shape[0] / part.rows.y.shape[0]
+    deserved = 0.1 * effective_parameters(part) / part.rows.y.shape[0]
     for look in islice(quasi_newton(part, point, metric, pairs), most):
         numbers = _numbers(look)
         if numbers.decrement <= deserved * abs(numbers.cost):
