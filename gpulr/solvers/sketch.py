@@ -100,17 +100,18 @@ class Sketch(Solver):
         """Where to start on all rows and with which H₀; fills the pairs."""
         m, n = objective.rows.y.shape[0], objective.start.shape[0]
         require_room_for_hessian(objective, n)
-        rows = _in_runs(m, self.seed)
         if objective.start.ndim == 1 and cost_model.newton_is_cheap_on_a_sample(m, n):
-            return _by_newton(objective, rows, pairs)
-        return _by_gram(objective, rows, pairs)
+            return _by_newton(objective, self.seed, pairs)
+        return _by_gram(objective, self.seed, pairs)
 
 
-def _by_newton(objective: Objective, rows: np.ndarray, pairs: Pairs) -> tuple[Array, Metric]:
+def _by_newton(objective: Objective, seed: int, pairs: Pairs) -> tuple[Array, Metric]:
     """Steps 1 and 2 of `Sketch` for cheap Hessians."""
     m, n = objective.rows.y.shape[0], objective.start.shape[0]
     d = max(n / 10, effective_parameters(objective))  # n rows cost next to nothing
-    small, large = (_sample(objective, rows[: round(count)]) for count in (10 * d, max(20 * d, m / 16 * d / n)))
+    few, many = round(10 * d), round(max(20 * d, m / 16 * d / n))
+    rows = _in_runs(m, many, seed)
+    small, large = _sample(objective, rows[:few]), _sample(objective, rows)
     point = small.visit(objective.start)
     for _ in range(3):
         direction, _ = newton_direction(small.hessian(point.margins), point.gradient)
@@ -125,20 +126,22 @@ def _by_newton(objective: Objective, rows: np.ndarray, pairs: Pairs) -> tuple[Ar
     return look.params, metric
 
 
-def _by_gram(objective: Objective, rows: np.ndarray, pairs: Pairs) -> tuple[Array, Metric]:
+def _by_gram(objective: Objective, seed: int, pairs: Pairs) -> tuple[Array, Metric]:
     """The start of `Sketch` for expensive Hessians: H₀ at equal probabilities, where features depend on each other."""
     m, n = objective.rows.y.shape[0], objective.start.shape[0]
+    end = round(6 * effective_parameters(objective))
+    middle = max(n, end)
+    rows = _in_runs(m, middle + max(4 * n, m // 16), seed)
     parts = [_sample(objective, rows[:n])]
     H = _at_equal_probabilities(parts[0])
     if not _correlated(H, objective.ridge_diagonal(H), n):
         _count(objective, *parts)
         return objective.start, identity(objective)
-    end = round(6 * effective_parameters(objective))
     if end > 1.5 * n:  # fewer rows more are not worth another product
         parts.append(_sample(objective, rows[:end]))
         H = _at_equal_probabilities(parts[1])
     metric = _sampled(H)
-    other = _sample(objective, rows[max(n, end) :][: max(4 * n, m // 16)])
+    other = _sample(objective, rows[middle:])
     look = _solved(other, other.visit(objective.start), metric, pairs, most=8)
     _count(objective, *parts, other)
     return look.params, metric
@@ -153,7 +156,7 @@ def effective_parameters(objective: Objective) -> float:
     """
     n, ridge = objective.start.shape[0], objective.ridge
     held: float = n * ridge if isinstance(ridge, float) else floats([array_namespace(ridge).sum(ridge)])[0]
-    return max(1.0, n - 4 * held)
+    return max(1.0, float(n - 4 * held))
 
 
 def _at_equal_probabilities(part: Objective) -> Array:
@@ -199,12 +202,13 @@ def _numbers(look: Look) -> Numbers:
     return look.numbers
 
 
-def _in_runs(m: int, seed: int) -> np.ndarray:
-    """The numbers of all m rows, in runs that come in random order: the first of them are a sample."""
+def _in_runs(m: int, count: int, seed: int) -> np.ndarray:
+    """The numbers of `count` ≤ m rows, in runs that come in random order: the first of them are a sample of their own."""
     run = cost_model.RUN
-    starts = np.random.default_rng(seed).permutation(-(-m // run)) * run
+    # One run more than that: the last one of all may be short.
+    starts = np.random.default_rng(seed).permutation(-(-m // run))[: count // run + 2] * run
     rows = (starts[:, None] + np.arange(run)).ravel()
-    return rows[rows < m]
+    return rows[rows < m][:count]
 
 
 def _sample(objective: Objective, rows: np.ndarray) -> Objective:
