@@ -6,7 +6,6 @@ from __future__ import annotations
 import numpy as np
 
 from gpulr.device import Array
-from gpulr.passes import vectorized
 from gpulr.products import rmatmul
 
 
@@ -15,16 +14,27 @@ def propagate(
 ) -> tuple[Array, Array, Array, Array]:
     """Forward and backward propagation for all samples at once. Arguments and formulas: see `gpulr.passes`, `gpulr.links`.
 
-    For NumPy arrays; of several outputs, whose products take much longer than the pointwise part, it is `vectorized`.
+    For NumPy arrays.
 
     Returns:
         cost and db in float64, summed pairwise in w's dtype; dw and z in w's dtype.
     """
-    if w.ndim == 2:
-        return vectorized.propagate(X, y, w, b, sample_weight)
     X = X.astype(w.dtype, copy=False)
     z = X @ w
     z += b
+    if w.ndim == 2:
+        z = np.ascontiguousarray(z.T)  # a class a row: the loops over samples are long
+        cost, dz = _k_classes(z, y)
+    else:
+        cost, dz = _two_classes(z, y)
+    if sample_weight is not None:
+        cost *= sample_weight
+        dz *= sample_weight
+    return np.float64(cost.sum()), rmatmul(X, dz.T), dz.sum(axis=-1).astype(np.float64), z.T
+
+
+def _two_classes(z: Array, y: Array) -> tuple[Array, Array]:
+    """Cost and dz, (m,), of margins z (m,): see `gpulr.links`."""
     sign = 1 - 2 * y
     u = sign * z
     e = np.abs(u)
@@ -37,7 +47,21 @@ def propagate(
     e /= one_plus_e
     e *= sign
     cost += np.maximum(u, np.zeros_like(u), out=u)  # with the number 0 it would not be done in vector registers
-    if sample_weight is not None:
-        cost *= sample_weight
-        e *= sample_weight
-    return np.float64(cost.sum()), rmatmul(X, e), np.float64(e.sum()), z
+    return cost, e
+
+
+def _k_classes(z: Array, y: Array) -> tuple[Array, Array]:
+    """Cost (m,) and dz (k, m) of margins z (k, m): see `gpulr.links`."""
+    label = y.astype(np.intp), np.arange(y.size)  # of each sample, the place in an array (k, m)
+    e = z - z[label]
+    most = e.max(axis=0)
+    e -= most
+    np.exp(e, out=e)
+    e[label] = 0
+    rest = e.sum(axis=0)
+    least = np.exp(-most)
+    share = 1 / (rest + least)
+    e *= share
+    e[label] = -rest * share
+    # expm1(−M) as a difference: it is exact for M = 0, and small beside a rest ≥ 1 otherwise.
+    return most + np.log1p(rest + (least - 1)), e
