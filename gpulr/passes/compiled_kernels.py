@@ -239,6 +239,72 @@ def combine(A: Array, line: int, count: int, start: int, length: int, v: Array, 
 
 
 @sums
+def dots_of_two(
+    A: Array, line: int, count: int, start: int, length: int, v: Array, w: Array, out_v: Array, out_w: Array
+) -> None:
+    """`dots` with two vectors: four lines of A at a time, whose elements are loaded once for both."""
+    begin, zero = np.uintp(start), v.dtype.type(0)
+    fours = count - count % 4
+    for first in range(0, length, PIECE):
+        size = np.uintp(min(PIECE, length - first))
+        at = begin + np.uintp(first)
+        a, b = v[first:], w[first:]
+        for i in range(0, fours, 4):
+            x = A[line + i : line + i + 4]
+            x0, x1, x2, x3 = x[0], x[1], x[2], x[3]
+            v0 = v1 = v2 = v3 = w0 = w1 = w2 = w3 = zero
+            for j in range(size):
+                n0, n1, n2, n3 = (
+                    number(x0[at + j], zero), number(x1[at + j], zero), number(x2[at + j], zero), number(x3[at + j], zero)
+                )  # fmt: skip
+                v0 += n0 * a[j]
+                v1 += n1 * a[j]
+                v2 += n2 * a[j]
+                v3 += n3 * a[j]
+                w0 += n0 * b[j]
+                w1 += n1 * b[j]
+                w2 += n2 * b[j]
+                w3 += n3 * b[j]
+            o, p = out_v[i : i + 4], out_w[i : i + 4]
+            o[0], o[1], o[2], o[3] = o[0] + v0, o[1] + v1, o[2] + v2, o[3] + v3
+            p[0], p[1], p[2], p[3] = p[0] + w0, p[1] + w1, p[2] + w2, p[3] + w3
+        for i in range(fours, count):
+            x0 = A[line + i]
+            v0 = w0 = zero
+            for j in range(size):
+                n0 = number(x0[at + j], zero)
+                v0 += n0 * a[j]
+                w0 += n0 * b[j]
+            out_v[i] += v0
+            out_w[i] += w0
+
+
+@sums
+def combine_into_two(
+    A: Array, line: int, count: int, start: int, length: int, v: Array, w: Array, out_v: Array, out_w: Array
+) -> None:
+    """`combine` with two vectors: the elements of A are loaded once for both."""
+    begin, size = np.uintp(start), np.uintp(length)
+    fours = count - count % 4
+    for i in range(0, fours, 4):
+        x, s, t = A[line + i : line + i + 4], v[i : i + 4], w[i : i + 4]
+        x0, x1, x2, x3, s0, s1, s2, s3 = x[0], x[1], x[2], x[3], s[0], s[1], s[2], s[3]
+        t0, t1, t2, t3 = t[0], t[1], t[2], t[3]
+        for j in range(size):
+            n0, n1, n2, n3 = (
+                number(x0[begin + j], s0), number(x1[begin + j], s0), number(x2[begin + j], s0), number(x3[begin + j], s0)
+            )  # fmt: skip
+            out_v[j] += (n0 * s0 + n1 * s1) + (n2 * s2 + n3 * s3)
+            out_w[j] += (n0 * t0 + n1 * t1) + (n2 * t2 + n3 * t3)
+    for i in range(fours, count):
+        x0, s0, t0 = A[line + i], v[i], w[i]
+        for j in range(size):
+            n0 = number(x0[begin + j], s0)
+            out_v[j] += n0 * s0
+            out_w[j] += n0 * t0
+
+
+@sums
 def product(A: Array, by_column: bool, by_dots: bool, row: int, rows: int, V: Array, out: Array) -> None:
     """One of the two products of rows X[row : row + rows], for each class: each line of V and `out`.
 
@@ -248,13 +314,21 @@ def product(A: Array, by_column: bool, by_dots: bool, row: int, rows: int, V: Ar
     forward = by_dots != by_column
     n = V.shape[1] if forward else out.shape[1]
     line, count, start, length = (0, n, row, rows) if by_column else (row, rows, 0, n)
-    for c in range(V.shape[0]):
-        v = V[c] if forward else V[c, row:]
-        result = out[c, row:] if forward else out[c]
+    start_v, start_out = (0, row) if forward else (row, 0)
+    pairs = V.shape[0] - V.shape[0] % 2
+    for c in range(0, pairs, 2):
+        v, w = V[c, start_v:], V[c + 1, start_v:]
+        out_v, out_w = out[c, start_out:], out[c + 1, start_out:]
         if by_dots:
-            dots(A, line, count, start, length, v, result)
+            dots_of_two(A, line, count, start, length, v, w, out_v, out_w)
         else:
-            combine(A, line, count, start, length, v, result)
+            combine_into_two(A, line, count, start, length, v, w, out_v, out_w)
+    if pairs < V.shape[0]:
+        v, out_v = V[pairs, start_v:], out[pairs, start_out:]
+        if by_dots:
+            dots(A, line, count, start, length, v, out_v)
+        else:
+            combine(A, line, count, start, length, v, out_v)
 
 
 # --- the links, in the notation of gpulr.links -----------------------------------------------------------------------
