@@ -18,11 +18,21 @@ def cholesky(H: Array) -> Array | None:
     """The lower triangular L (N, N) with LLᵀ = H, or None when H, with a unit diagonal, is singular to rounding."""
     xp = array_namespace(H)
     try:
-        L = _run(lambda: xp.linalg.cholesky(H), H)
+        L = _run(lambda: _cholesky(H), H)
     except (np.linalg.LinAlgError, RuntimeError):  # NumPy's and PyTorch's way to say no; CuPy's is NaN
         return None
     # Not the squares of the pivots: a factor that failed may hold negative ones, or NaN.
     return L if bool(xp.min(xp.linalg.diagonal(L)) > rounding(H) ** 0.5) else None
+
+
+def _cholesky(H: Array) -> Array:
+    if is_numpy_array(H):
+        from scipy.linalg import cholesky
+
+        # As the upper factor of the transposed matrix, which LAPACK takes as it lies; NumPy's copies, and takes half as
+        # long again for a matrix of 2000.
+        return cholesky(H.T, lower=False, check_finite=False).T
+    return array_namespace(H).linalg.cholesky(H)
 
 
 def eigh(H: Array) -> tuple[Array, Array]:
@@ -66,9 +76,12 @@ def unit_diagonal(H: Array) -> tuple[Array, Array]:
     xp = array_namespace(H)
     diagonal = xp.linalg.diagonal(H)
     missing = xp.where(diagonal > 0, xp.zeros_like(diagonal), xp.ones_like(diagonal))
-    H = H + xp.eye(H.shape[0], dtype=H.dtype, device=device(H)) * missing
     root = xp.sqrt(xp.where(diagonal > 0, diagonal, xp.ones_like(diagonal)))
-    return H / root[:, None] / root, root
+    R = xp.eye(H.shape[0], dtype=H.dtype, device=device(H)) * missing
+    R += H  # in place: a new matrix each time would take as long as all else here
+    R /= root[:, None]
+    R /= root
+    return R, root
 
 
 def rounding(H: Array) -> float:
