@@ -449,8 +449,9 @@ def test_solvers_read_once_an_iteration(solver, k, run, rng, monkeypatch):
     assert result.last.gradient_norm < 1e-3
     each = np.diff(at)
     assert each.min() == 1  # so they are seen
-    # A step of unknown length, at the start, may need a search.
-    assert each.sum() <= len(each) + 3
+    # A step of unknown length, at the start or where the metric turns out to be too large, may need a search.
+    assert each.sum() <= len(each) + 3 * np.sum(each > 1)
+    assert np.sum(each > 1) <= 3
     assert set(OnDevice.seen[at[0] :]) == {"to_host"}
 
 
