@@ -15,7 +15,7 @@ from rich.markup import escape
 from rich.table import Column, Table
 
 from benchmarks import options
-from benchmarks.report.records import power, read, short
+from benchmarks.report.records import power, read, short, title
 
 Measurements = dict[str, "Measurement"]
 
@@ -83,13 +83,11 @@ def _of_passes(run: dict[str, Any]) -> Iterator[tuple[str, Measurement]]:
 
 def _of_peers(run: dict[str, Any]) -> Iterator[tuple[str, Measurement]]:
     for race in run["races"]:
-        problem = race["problem"]
-        shape = f"{problem['name']} {problem['rows']:,} × {problem['columns']:,} {problem['dtype']}"
         for entry in race["entries"]:
             for result in entry["results"]:
                 if result["median"] is not None:
                     found = Measurement(result["median"], result["least"], result["greatest"])
-                    yield f"{shape}, {entry['competitor']} to {power(result['gap'])}", found
+                    yield f"{title(race['problem'])}, {entry['competitor']} to {power(result['gap'])}", found
 
 
 def _of_guard(content: dict[str, Any]) -> Iterator[tuple[str, Measurement]]:

@@ -22,7 +22,7 @@ ROOT = Path(__file__).parents[1]
 def peers_record(median, spread):
     result = {"gap": 1e-6, "median": median, "least": median - spread, "greatest": median + spread}
     entries = [{"competitor": "gpulr", "results": [result, {"gap": 1e-9, "median": None}]}]
-    problem = {"name": "tall", "rows": 1000, "columns": 10, "dtype": "float32"}
+    problem = {"name": "tall", "rows": 1000, "columns": 10, "dtype": "float32", "C": 1.0}
     return {"benchmark": "peers", "races": [{"problem": problem, "entries": entries}]}
 
 
@@ -46,7 +46,7 @@ def test_what_got_slower_is_printed_and_is_an_error(tmp_path):
     after = written(tmp_path, "b.json", peers_record(2.0, 0.1))
     result = compared(before, after)
     assert result.exit_code == 1
-    assert "tall 1,000 × 10 float32, gpulr to 1e-6" in result.output
+    assert "tall, 1,000 × 10, float32, gpulr to 1e-6" in result.output
     assert "2.00" in result.output
     assert "1 are slower and 0 faster" in result.output
     assert compared(before, before).exit_code == 0
@@ -77,7 +77,7 @@ def test_all_kinds_of_records_are_read(tmp_path):
         "1e+02 entries uint8, gpulr on cpu: iteration",
         "1e+02 entries float32, lesson, NumPy on cpu: training",
         "pass over 10 × 100 float64, blocked on cpu",
-        "tall 1,000 × 10 float32, gpulr to 1e-6",
+        "tall, 1,000 × 10, float32, gpulr to 1e-6",
     ):
         assert found[name].least <= found[name].median <= found[name].greatest
     assert compared(both, both).exit_code == 0

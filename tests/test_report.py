@@ -40,7 +40,7 @@ def peers_record(seconds=(0.5, 0.25)):
         {"competitor": "other", "ready": {"version": "2"}, "trials": [trial(1e-2, 0.1), trial(1e-4, 0.5)],
          "results": [result(1e-3, seconds[1]), result(1e-6, 0, "comes to 1e-4 <only>")]},
     ]  # fmt: skip
-    problem = {"name": "tall", "rows": 1_000_000, "columns": 100, "dtype": "float32"}
+    problem = {"name": "tall_correlated", "rows": 1_000_000, "columns": 100, "dtype": "float32", "C": 1.0}
     return {"benchmark": "peers", "machine": MACHINE, "races": [{"problem": problem, "entries": entries}]}
 
 
@@ -91,10 +91,22 @@ def test_times_and_gaps_for_people():
 
 def test_the_fastest_other_is_compared_with_the_fastest_of_ours(machine):
     (row,) = tables.best(machine.races(), 1e-3).rows
-    assert row == ["tall, 1,000,000 × 100, float32", "500 ms", "–", "not measured", "250 ms, other", "0.50"]
+    assert row == ["tall_correlated, 1,000,000 × 100, float32", "500 ms", "–", "not measured", "250 ms, other", "0.50"]
     (row,) = tables.best(machine.races(), 1e-6).rows
     assert row[-2:] == ["–", "–"]
     assert tables.best(machine.races(), 1e-9).rows == []
+
+
+def test_races_that_differ_in_their_penalty_are_apart(machine):
+    (race,) = machine.races()
+    weak = race["problem"] | {"C": 100.0}
+    strong = race["problem"] | {"C": 1e-6}
+    runs = [{**machine.of("peers")[0], "races": [{**race, "problem": problem}]} for problem in (weak, strong)]
+    both = records.Records("a machine", [*machine.runs, *runs])
+    titles = [records.title(each["problem"]) for each in both.races()]
+    name = "tall_correlated, 1,000,000 × 100, float32"
+    assert titles == [name, f"{name}, C = 100", f"{name}, C = 1/m"]
+    assert records.slug(strong) == "tall_correlated-1000000x100-float32-C-1-m"
 
 
 def test_who_does_not_reach_a_gap_is_shown_with_the_reason(machine):
@@ -120,7 +132,7 @@ def test_the_front_of_trials_falls():
 def test_the_pictures(machine):
     pytest.importorskip("matplotlib")
     pictures = figures.all_of(machine)
-    assert list(pictures) == ["speedup-float32", "roofline", "convergence-tall-1000000x100-float32"]
+    assert list(pictures) == ["speedup-float32", "roofline", "convergence-tall_correlated-1000000x100-float32"]
     for name, svg in pictures.items():
         ET.fromstring(figures.described(figures.prefixed(svg, name), "what it shows"))
         assert figures.all_of(machine)[name] == svg  # to the byte

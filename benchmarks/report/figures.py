@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from benchmarks.competitors import COMPETITORS
-from benchmarks.report.records import Records
+from benchmarks.report.records import Records, slug, title
 from gpulr.bench.contestants import LOOP
 from gpulr.bench.tables import size_of
 
@@ -36,7 +36,7 @@ def all_of(records: Records) -> dict[str, str]:
     for number, run in enumerate(records.of("pass")):
         pictures[_name("roofline", "", number)] = roofline(run)
     for race in records.races():
-        pictures["convergence-{name}-{rows}x{columns}-{dtype}".format(**race["problem"])] = convergence(race)
+        pictures[f"convergence-{slug(race['problem'])}"] = convergence(race)
     return pictures
 
 
@@ -114,11 +114,8 @@ def convergence(race: dict[str, Any]) -> str:
             axes.loglog(*zip(*line, strict=True), label=name, **_style(number, width))
         for result in race["entries"][0]["results"]:
             axes.axhline(result["gap"], color="#999999", linewidth=0.6, linestyle=":")
-        problem = race["problem"]
         axes.set_ylim(top=10)
-        axes.set_title(
-            f"{problem['name']}: {problem['rows']:,} × {problem['columns']:,}, {problem['dtype']}", fontsize=9
-        )
+        axes.set_title(title(race["problem"]), fontsize=9)
         axes.set(xlabel="seconds", ylabel="relative gap (F − F*)/F*")
         axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axes.xaxis.set_major_formatter("{x:g}")

@@ -18,7 +18,12 @@ README = ROOT / "README.md"
 BLOCK = re.compile(r"(<!-- benchmarks: (\w+) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
 STAMP = re.compile(r"<!-- records: (\w+) -->")
 
-SHOWN = ("speedup-float32", "roofline", "convergence-tall-1000000x100-float32", "convergence-wide-2000x20000-float32")
+SHOWN = (
+    "speedup-float32",
+    "roofline",
+    "convergence-tall_correlated-1000000x100-float32",
+    "convergence-wide_correlated-2000x20000-float32",
+)
 """The pictures in the README, of those that a machine has."""
 
 NOTHING = "Not measured yet.\n"
@@ -71,7 +76,7 @@ def _names(each: Records) -> list[str]:
     for run in each.of("speedup")[:1]:
         has |= {f"speedup-{point['stored_as']}" for point in run["sweep"]["points"]}
     has |= {"roofline"} if each.of("pass") else set()
-    has |= {"convergence-{name}-{rows}x{columns}-{dtype}".format(**race["problem"]) for race in each.races()}
+    has |= {f"convergence-{records.slug(race['problem'])}" for race in each.races()}
     return [f"{name}.svg" for name in SHOWN if name in has]
 
 

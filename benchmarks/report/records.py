@@ -30,15 +30,32 @@ class Records:
         return [run for run in self.runs if run["benchmark"] == benchmark]
 
     def races(self) -> list[dict[str, Any]]:
-        """The races of all records of the peers; of the same problem in the same size and dtype the latest one."""
+        """The races of all records of the peers; of those with one title the latest one."""
         latest = {}
         for run in sorted(self.of("peers"), key=lambda run: str(run["machine"]["date"])):
             for race in run["races"]:
-                latest[tuple(race["problem"][key] for key in ("name", "rows", "columns", "dtype"))] = race
+                latest[title(race["problem"])] = race
         return list(latest.values())
 
     def has_gpu(self) -> bool:
         return any(run["machine"]["gpus"] for run in self.runs)
+
+
+def title(problem: dict[str, Any]) -> str:
+    """What a race was about: its problem, size and dtype, and the strength of the penalty where that is not C = 1."""
+    text = f"{problem['name']}, {problem['rows']:,} × {problem['columns']:,}, {problem['dtype']}"
+    return text if problem["C"] == 1 else f"{text}, C = {strength(problem)}"
+
+
+def slug(problem: dict[str, Any]) -> str:
+    """The same for the name of a file."""
+    text = f"{problem['name']}-{problem['rows']}x{problem['columns']}-{problem['dtype']}"
+    return text if problem["C"] == 1 else f"{text}-C-{strength(problem)}".replace("/", "-")
+
+
+def strength(problem: dict[str, Any]) -> str:
+    """C; "1/m" where it is that for m samples."""
+    return "1/m" if problem["C"] == 1 / problem["rows"] else f"{problem['C']:g}"
 
 
 def load(folder: Path = RESULTS) -> list[Records]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from benchmarks.report.figures import OURS
-from benchmarks.report.records import Records, median, power, short
+from benchmarks.report.records import Records, median, power, short, title
 from gpulr.bench.tables import size_of
 
 NOT_MEASURED = "not measured"
@@ -120,7 +120,6 @@ def passes(run: dict[str, Any]) -> Table:
 
 def peers(race: dict[str, Any]) -> Table:
     """One race: seconds to each gap."""
-    problem = race["problem"]
     gaps = [result["gap"] for result in race["entries"][0]["results"]]
     base = [result["median"] for result in race["entries"][0]["results"]]
     rows, notes = [], []
@@ -143,20 +142,18 @@ def peers(race: dict[str, Any]) -> Table:
         }
         notes += [f"{entry['competitor']}, from {gap} on: {why}" for why, gap in reasons.items()]
     head = ["", *(cell for gap in gaps for cell in (f"to {power(gap)}", "×")), "MB"]
-    shape = f"{problem['rows']:,} × {problem['columns']:,}, {problem['dtype']}"
-    return Table(f"{problem['name']}, {shape}: time to a relative gap", head, rows, notes)
+    return Table(f"{title(race['problem'])}: time to a relative gap", head, rows, notes)
 
 
 def best(races: Sequence[dict[str, Any]], gap: float) -> Table:
     """gpulr against the fastest of the others, on all problems, to one gap."""
     rows = []
     for race in races:
-        problem = race["problem"]
         times = dict(_times(race, gap))
         if not times:
             continue
         others = {name: seconds for name, seconds in times.items() if name not in OURS}
-        cells = [f"{problem['name']}, {problem['rows']:,} × {problem['columns']:,}, {problem['dtype']}"]
+        cells = [title(race["problem"])]
         cells += [short(times[name]) if name in times else "–" for name in ("gpulr", "gpulr-compiled")]
         cells.append(short(times["gpulr-cuda"]) if "gpulr-cuda" in times else NOT_MEASURED)
         if others:
