@@ -120,7 +120,8 @@ class Objective:
         s = self.rows.sample_weight
         if Z.ndim == 1:
             H = self._scatter(weigh(s, curvature(Z)), columns)
-            return H + self._ridge_matrix(H, columns)
+            H += self._ridge_matrix(H, columns)
+            return H
         P, k = softmax(Z), Z.shape[1]
         blocks: dict[tuple[int, int], Array] = {}
         for a in range(k):
@@ -279,16 +280,22 @@ class Objective:
             single = single - total * mu
         scale = _of(columns, self.scale)
         scale = scale if isinstance(scale, float) else xp.astype(scale, xp.float64, copy=False)
-        square, single = scale * (column(scale, square) * square), scale * single
+        # In place, as below: the system takes longer to find memory for a new matrix than its numbers to be multiplied.
+        square *= column(scale, square)
+        square *= scale
+        single = scale * single
         if self.fit_intercept:
             square = xp.concat([square, single[None, :]])
             square = xp.concat([square, xp.concat([single, xp.reshape(total, (1,))])[:, None]], axis=1)
-        return square / self.rows.total_weight
+        square /= self.rows.total_weight
+        return square
 
     def _ridge_matrix(self, block: Array, columns: Array | None = None) -> Array:
         """The ridge on the diagonal, zero for the intercept: of block's shape and dtype."""
         xp = array_namespace(block)
-        return xp.eye(block.shape[0], dtype=block.dtype, device=device(block)) * self.ridge_diagonal(block, columns)
+        matrix = xp.eye(block.shape[0], dtype=block.dtype, device=device(block))
+        matrix *= self.ridge_diagonal(block, columns)
+        return matrix
 
 
 def _of(columns: Array | None, values: Array) -> Array:

@@ -136,7 +136,8 @@ class MemoryRows:
             (K,) = added(ordered(lambda of: product(slice(0, m), of), columns))
             return K
         K = xp.concat(list(ordered(tile, [slice(start, min(start + height, m)) for start in range(0, m, height)])))
-        return K + xp.tril(K, k=-1).T
+        K += xp.tril(K, k=-1).T
+        return K
 
     def scatter(self, d: Array, columns: Array | None = None) -> tuple[Array, Array]:
         """Xᵀ diag(d) X (n, n) and Xᵀ d (n,) for d (m,) ≥ 0, in float64; blocks multiplied in d's dtype.
@@ -286,10 +287,11 @@ def joined(parts: list[Array]) -> Array:
 
 
 def added(blocks: Iterator[list[Array]]) -> list[Array]:
-    """The sums over all blocks, added in their order."""
+    """The sums over all blocks, added in their order to those of the first, which nobody else may use any more."""
     total = next(blocks)
     for block in blocks:
-        total = [one + other for one, other in zip(total, block, strict=True)]
+        for i, part in enumerate(block):
+            total[i] += part  # in place: new memory for a large matrix takes longer than the sum
     return total
 
 

@@ -70,7 +70,7 @@ def rotate(rows: MemoryRows | SparseRows) -> Rotation:
     # A sample of zeros has no direction; `unit_diagonal` would give it one.
     L = cholesky(R) if bool(xp.min(xp.linalg.diagonal(K)) > 0) else None
     if L is not None:
-        L = root[:, None] * L
+        L *= root[:, None]
         functions = partial(solve_lower, L), partial(solve_lower, L, transposed=True)
     else:
         values, U = eigh(K)
