@@ -132,18 +132,15 @@ def _by_gram(objective: Objective, seed: int, pairs: Pairs) -> tuple[Array, Metr
     end = round(6 * effective_parameters(objective))
     middle = max(n, end)
     rows = _in_runs(m, middle + max(4 * n, m // 16), seed)
-    parts = [_sample(objective, rows[:n])]
-    H = _at_equal_probabilities(parts[0])
+    H = _at_equal_probabilities(objective, rows[:n])
     if not _correlated(H, objective.ridge_diagonal(H), n):
-        _count(objective, *parts)
         return objective.start, identity(objective)
     if end > 1.5 * n:  # fewer rows more are not worth another product
-        parts.append(_sample(objective, rows[:end]))
-        H = _at_equal_probabilities(parts[1])
+        H = _at_equal_probabilities(objective, rows[:end])
     metric = _sampled(H)
     other = _sample(objective, rows[middle:])
     look = _solved(other, other.visit(objective.start), metric, pairs, most=8)
-    _count(objective, *parts, other)
+    _count(objective, other)
     return look.params, metric
 
 
@@ -159,8 +156,12 @@ def effective_parameters(objective: Objective) -> float:
     return max(1.0, float(n - 4 * held))
 
 
-def _at_equal_probabilities(part: Objective) -> Array:
-    return part.shared_hessian(0 * part.matmul(part.start))
+def _at_equal_probabilities(objective: Objective, rows: np.ndarray) -> Array:
+    """The Hessian of some rows, whose copies are given up, so that the next sample has their memory."""
+    part = _sample(objective, rows)
+    H = part.shared_hessian(0 * part.matmul(part.start))
+    _count(objective, part)
+    return H
 
 
 def _correlated(H: Array, ridge: Array, rows: int) -> bool:
