@@ -53,7 +53,7 @@ def objective(problem: Problem, coef: np.ndarray, intercept: np.ndarray) -> floa
         intercept: (1,) or (k,).
 
     Raises:
-        ValueError: other shapes than these, or numbers that are not finite.
+        ValueError: other shapes than these, or numbers that are not finite, F among them.
     """
     k, n = problem.outputs, problem.X.shape[1]
     if coef.shape != (k, n) or intercept.shape != (k,):
@@ -69,4 +69,7 @@ def objective(problem: Problem, coef: np.ndarray, intercept: np.ndarray) -> floa
 
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:  # most of the time NumPy does not hold Python's lock
         sums = list(pool.map(of_block, blocks(problem)))
-    return problem.C * math.fsum(sums) + penalty(problem, coef)
+    value = problem.C * math.fsum(sums) + penalty(problem, coef)
+    if not math.isfinite(value):
+        raise ValueError(f"the objective of the solution is {value}")
+    return value

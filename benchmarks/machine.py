@@ -19,6 +19,9 @@ from gpulr.bench.machine import read_bandwidth
 BUSY = 0.5
 """Processes that were running on average in the last minute, above which a race is not fair."""
 
+LOAD = os.getloadavg()[0]
+"""Of the minute before this process began to measure, so that it is not its own."""
+
 LIBRARIES = (
     "gpulr", "numpy", "scipy", "scikit-learn", "numba", "cupy-cuda12x", "cupy-cuda13x", "torch", "jax",
 )  # fmt: skip
@@ -29,9 +32,11 @@ def describe(threads: int) -> dict[str, Any]:
     """JSON values: those of `gpulr.bench.environment` (processor, GPUs with their driver, ...), load, memory_bytes,
     threads, read_bandwidth (bytes a second), versions, commit, modified (there were changes beside it) and date.
     """
+    with limited(threads):
+        about = environment()
     return {
-        **environment(),
-        "load": os.getloadavg()[0],
+        **about,
+        "load": LOAD,
         "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
         "threads": threads,
         "read_bandwidth": read_bandwidth(threads),

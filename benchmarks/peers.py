@@ -124,6 +124,8 @@ def peers(
     All minimize the same objective on the same data with the same number of threads; a judge that belongs to none of them
     decides which gap a solution has.
     """
+    if everyone and competitor_names:
+        raise click.UsageError("--all is everyone: leave out --competitor, or --all")
     amount = AMOUNTS[effort]
     cache = cache or Path(pooch.os_cache("gpulr")) / "benchmarks"
     much = options.effort_of(effort, repeats)
@@ -142,12 +144,12 @@ def peers(
                 problem = problems.make(
                     name, seed=seed, size=scale or amount.scale, C=strength, dtype=dtype, intercept=intercept
                 )
-            except problems.UnavailableError as reason:
-                record["unavailable"][name] = str(reason)
-                out.print(f"\n{name} is not available: {escape(str(reason))}")
+                bar(f"{place}: finding the minimum")
+                found = reference.find(problem, cache)
+            except (problems.UnavailableError, MemoryError, RuntimeError) as reason:  # or its minimum is not certain
+                record["unavailable"][name] = f"{reason}" or type(reason).__name__
+                out.print(f"\n{name} is not available: {escape(record['unavailable'][name])}")
                 continue
-            bar(f"{place}: finding the minimum")
-            found = reference.find(problem, cache)
             asked = competitor_names or (() if everyone else amount.competitors)
             chosen = _chosen(asked, everyone or amount.everyone, problem)
             result = race(problem, found, chosen, rules, bar)

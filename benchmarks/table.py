@@ -32,7 +32,7 @@ def show(race: dict[str, Any], console: Console) -> None:
         peaks = [result["extra_bytes"] for result in entry["results"] if result["extra_bytes"] is not None]
         version = f" {entry['ready']['version']}" if entry["ready"] else ""
         table.add_row(escape(entry["competitor"] + version), *cells, f"{max(peaks) / 1e6:.0f}" if peaks else "")
-        reasons += _reasons(entry) + _transfer(entry) + threads_differ(entry, race.get("threads"))
+        reasons += _reasons(entry) + transfer(entry) + threads_differ(entry, race.get("threads"))
     console.print(table)
     for reason in reasons:
         console.print(f"  {escape(reason)}", highlight=False)
@@ -60,7 +60,7 @@ def _cells(result: dict[str, Any], base: dict[str, Any]) -> tuple[str, str]:
     return f"{result['median']:.3g} ± {(result['greatest'] - result['least']) / 2:.1g}{mark}", ratio
 
 
-def _transfer(entry: dict[str, Any]) -> list[str]:
+def transfer(entry: dict[str, Any]) -> list[str]:
     """How long the data took to where the competitor computes, where that is worth a line."""
     seconds = (entry["ready"] or {}).get("transfer_seconds")
     if seconds is None or seconds < 1e-4:

@@ -245,18 +245,24 @@ def bench_command(
     effort = bench.EFFORTS["full" if full else "quick"]
     effort = effort if repeats is None else replace(effort, repeats=repeats)
     records: dict[str, Any] = {"environment": bench.environment()}
-    with stderr.status("") as status:
+    # No thread of its own that draws beside what is timed.
+    with Progress(TextColumn("{task.description}"), console=stderr, transient=True, auto_refresh=False) as lines:
+        task = lines.add_task("")
+
+        def say(text: str) -> None:
+            lines.update(task, description=text, refresh=True)
+
         if "training" in races:
             dataset = datasets.load_dataset(
                 data, x=x_name, y=y_name, test_size=test_size, seed=seed, image_size=image_size
             )
             records["training"] = bench.speedup(
-                dataset, iterations=iterations, repeats=effort.repeats, budget=effort.budget, progress=status.update
+                dataset, iterations=iterations, repeats=effort.repeats, budget=effort.budget, progress=say
             )
         if "sizes" in races:
-            records["sizes"] = bench.sweep(effort, iterations=iterations, progress=status.update)
+            records["sizes"] = bench.sweep(effort, iterations=iterations, progress=say)
         if "pass" in races:
-            records["pass"] = bench.passes(effort, progress=status.update)
+            records["pass"] = bench.passes(effort, progress=say)
     if as_json:
         _print_json(records)
         return

@@ -152,11 +152,13 @@ def _distinct(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     if labels.dtype.kind in "biu" and len(labels) > 0:
         least, greatest = int(labels.min()), int(labels.max())
         if greatest - least < 1000 and greatest < 2**63:
-            offset = np.subtract(labels, labels.dtype.type(least), dtype=np.int64, casting="unsafe")
+            offset = labels  # 0, 1, ... as they mostly are: indices already
+            if least != 0 or labels.dtype != np.int64:
+                offset = np.subtract(labels, labels.dtype.type(least), dtype=np.int64, casting="unsafe")
             there = np.zeros(greatest - least + 1, bool)
             there[offset] = True
             found = (np.flatnonzero(there) + least).astype(labels.dtype)
-            return found, (np.cumsum(there) - 1)[offset]
+            return found, offset if there.all() else (np.cumsum(there) - 1)[offset]
     found, codes = np.unique(labels, return_inverse=True)
     return found, codes
 

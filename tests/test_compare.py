@@ -22,7 +22,7 @@ ROOT = Path(__file__).parents[1]
 def peers_record(median, spread):
     result = {"gap": 1e-6, "median": median, "least": median - spread, "greatest": median + spread}
     entries = [{"competitor": "gpulr", "results": [result, {"gap": 1e-9, "median": None}]}]
-    problem = {"name": "tall", "rows": 1000, "columns": 10, "dtype": "float32", "C": 1.0}
+    problem = {"name": "tall", "rows": 1000, "columns": 10, "dtype": "float32", "C": 1.0, "intercept": False}
     return {"benchmark": "peers", "races": [{"problem": problem, "entries": entries}]}
 
 

@@ -31,17 +31,23 @@ def peers_record(seconds=(0.5, 0.25)):
         )  # fmt: skip
         return {"gap": gap, "why_not": why_not, "reached": [gap / 2], "extra_bytes": 10**6, **known}
 
+    def ready(version):
+        return {"version": version, "thread_pools": [], "transfer_seconds": None}
+
     def trial(gap, time):
         return {"tol": 1.0, "seconds": time, "gap": gap}
 
     entries = [
-        {"competitor": "gpulr", "ready": {"version": "1"}, "trials": [trial(1e-2, 0.1), trial(1e-7, 0.5)],
+        {"competitor": "gpulr", "ready": ready("1"), "trials": [trial(1e-2, 0.1), trial(1e-7, 0.5)],
          "results": [result(1e-3, seconds[0]), result(1e-6, seconds[0])]},
-        {"competitor": "other", "ready": {"version": "2"}, "trials": [trial(1e-2, 0.1), trial(1e-4, 0.5)],
+        {"competitor": "other", "ready": ready("2"), "trials": [trial(1e-2, 0.1), trial(1e-4, 0.5)],
          "results": [result(1e-3, seconds[1]), result(1e-6, 0, "comes to 1e-4 <only>")]},
     ]  # fmt: skip
-    problem = {"name": "tall_correlated", "rows": 1_000_000, "columns": 100, "dtype": "float32", "C": 1.0}
-    return {"benchmark": "peers", "machine": MACHINE, "races": [{"problem": problem, "entries": entries}]}
+    problem = {"name": "tall_correlated", "rows": 1_000_000, "columns": 100, "dtype": "float32", "C": 1.0,
+               "intercept": False}  # fmt: skip
+    return {"benchmark": "peers", "machine": MACHINE, "races": [
+        {"problem": problem, "threads": 2, "reference": {"complaint": None}, "entries": entries}
+    ]}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -100,13 +106,34 @@ def test_the_fastest_other_is_compared_with_the_fastest_of_ours(machine):
 def test_races_that_differ_in_their_penalty_are_apart(machine):
     (race,) = machine.races()
     weak = race["problem"] | {"C": 100.0}
-    strong = race["problem"] | {"C": 1e-6}
-    runs = [{**machine.of("peers")[0], "races": [{**race, "problem": problem}]} for problem in (weak, strong)]
-    both = records.Records("a machine", [*machine.runs, *runs])
-    titles = [records.title(each["problem"]) for each in both.races()]
+    strong = race["problem"] | {"C": 1e-6, "intercept": True}
+    others = [{**race, "problem": weak}, {**race, "problem": strong}, {**race, "threads": 1}]
+    runs = [{**machine.of("peers")[0], "races": [other]} for other in others]
+    all_of_them = records.Records("a machine", [*machine.runs, *runs])
+    titles = [row[0] for row in tables.best(all_of_them.races(), 1e-3).rows]
     name = "tall_correlated, 1,000,000 × 100, float32"
-    assert titles == [name, f"{name}, C = 100", f"{name}, C = 1/m"]
-    assert records.slug(strong) == "tall_correlated-1000000x100-float32-C-1-m"
+    assert titles == [
+        f"{name}, 2 threads",
+        f"{name}, C = 100, 2 threads",
+        f"{name}, C = 1/m, intercept, 2 threads",
+        f"{name}, 1 thread",
+    ]
+    assert records.slug(strong) == "tall_correlated-1000000x100-float32-C-1-m-intercept"
+
+
+def test_a_gap_that_not_every_round_reached_is_marked(machine):
+    (race,) = machine.races()
+    entries = [
+        {**entry, "results": [{**result, "reached": [1e-2]} for result in entry["results"]]}
+        for entry in race["entries"]
+    ]
+    table = tables.best([{**race, "entries": entries}], 1e-3)
+    assert table.rows[0][1] == "500 ms!"
+    assert table.notes == [tables.MISSED]
+    assert tables.MISSED in tables.peers({**race, "entries": entries}).notes
+    assert tables.MISSED not in tables.peers(race).notes
+    complaint = {"reference": {"complaint": "below the minimum"}}
+    assert "below the minimum" in tables.peers(race | complaint).notes
 
 
 def test_who_does_not_reach_a_gap_is_shown_with_the_reason(machine):

@@ -1,4 +1,4 @@
-"""gpulr as it comes: it chooses the solver; the pass is NumPy's."""
+"""gpulr as it comes without numba: it chooses the solver; the pass is the one that it takes of NumPy arrays then."""
 
 from __future__ import annotations
 

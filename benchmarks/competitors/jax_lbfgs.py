@@ -31,7 +31,9 @@ class JaxLbfgs(OnDevice):
             start["b"] = jnp.zeros(k, problem.dtype)
         # The mean, as tolerances of the gradient expect it.
         ridge = 1 / (problem.C * len(problem.y))
-        found = _minimize()(start, problem.X, problem.y, jnp.asarray(problem.scale, problem.dtype), ridge, tol)
+        # A product with 1 would be a copy of X.
+        scale = None if problem.scale == 1 else jnp.asarray(problem.scale, problem.dtype)
+        found = _minimize()(start, problem.X, problem.y, scale, ridge, tol)
         return np.asarray(found["W"]).T, np.asarray(found["b"]) if problem.intercept else np.zeros(k)
 
 
@@ -51,7 +53,8 @@ def _minimize() -> Callable[..., Any]:
     jax, jnp, optax = (import_module(name) for name in ("jax", "jax.numpy", "optax"))
 
     def minimize(p: Any, X: Any, y: Any, scale: Any, ridge: Any, tol: Any) -> Any:
-        A = X.astype(p["W"].dtype) * scale
+        A = X.astype(p["W"].dtype)
+        A = A if scale is None else A * scale
 
         def objective(p: Any) -> Any:
             Z = A @ p["W"] + p.get("b", 0)

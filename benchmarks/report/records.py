@@ -30,11 +30,11 @@ class Records:
         return [run for run in self.runs if run["benchmark"] == benchmark]
 
     def races(self) -> list[dict[str, Any]]:
-        """The races of all records of the peers; of those with one title the latest one."""
+        """The races of all records of the peers; of those with one title and as many threads the latest one."""
         latest = {}
         for run in sorted(self.of("peers"), key=lambda run: str(run["machine"]["date"])):
             for race in run["races"]:
-                latest[title(race["problem"])] = race
+                latest[title(race["problem"]), race["threads"]] = race
         return list(latest.values())
 
     def has_gpu(self) -> bool:
@@ -42,15 +42,17 @@ class Records:
 
 
 def title(problem: dict[str, Any]) -> str:
-    """What a race was about: its problem, size and dtype, and the strength of the penalty where that is not C = 1."""
+    """What a race was about: problem, size and dtype; the strength of the penalty unless C = 1; whether with intercept."""
     text = f"{problem['name']}, {problem['rows']:,} × {problem['columns']:,}, {problem['dtype']}"
-    return text if problem["C"] == 1 else f"{text}, C = {strength(problem)}"
+    text += "" if problem["C"] == 1 else f", C = {strength(problem)}"
+    return f"{text}, intercept" if problem["intercept"] else text
 
 
 def slug(problem: dict[str, Any]) -> str:
     """The same for the name of a file."""
     text = f"{problem['name']}-{problem['rows']}x{problem['columns']}-{problem['dtype']}"
-    return text if problem["C"] == 1 else f"{text}-C-{strength(problem)}".replace("/", "-")
+    text += "" if problem["C"] == 1 else f"-C-{strength(problem)}".replace("/", "-")
+    return f"{text}-intercept" if problem["intercept"] else text
 
 
 def strength(problem: dict[str, Any]) -> str:

@@ -9,9 +9,11 @@ from typing import Any
 
 from benchmarks.report.figures import OURS
 from benchmarks.report.records import Records, median, power, short, title
-from gpulr.bench.tables import size_of
+from benchmarks.table import threads_differ, transfer
+from gpulr.bench.tables import copies, size_of
 
 NOT_MEASURED = "not measured"
+MISSED = "! marks a gap that not every round reached."
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,11 @@ def machine(records: Records) -> Table:
     latest = max((run["machine"] for run in records.runs), key=lambda facts: str(facts["date"]))
     gpus = [f"{gpu['name']}, driver for CUDA {gpu['driver_cuda']}" for gpu in latest["gpus"]]
     versions = latest.get("versions") or {"numpy": latest["numpy"]}
-    commits = dict.fromkeys(f"{run['machine']['commit'][:10]}" for run in records.runs if run["machine"]["commit"])
+    commits = dict.fromkeys(
+        run["machine"]["commit"][:10] + " with changes" * run["machine"]["modified"]
+        for run in records.runs
+        if run["machine"]["commit"]
+    )
     installed = {"Python": latest["python"], **versions}
     pools = [f"{pool['library']} {pool['version'] or ''}, {pool['threads']} threads" for pool in latest["thread_pools"]]
     rows = [
@@ -59,7 +65,9 @@ def machine(records: Records) -> Table:
         ["last run", latest["date"]],
     ]
     busy = max(run["machine"]["load"] for run in records.runs)
-    notes = [f"The machine's load was up to {busy:.1f} when a run began, the end of the run before it included."]
+    notes = [
+        f"The machine's load was up to {busy:.1f} in the minute before a run, the end of the run before it included."
+    ]
     return Table(records.name, ["", ""], rows, notes)
 
 
@@ -113,9 +121,8 @@ def passes(run: dict[str, Any]) -> Table:
              f"{size_of(each) / seconds / 1e9:.3g}", short(moved) if moved else ""]
         )  # fmt: skip
     head = ["X", "device", "pass", "time", "reads of X", "GB/s", "transfer"]
-    return Table(
-        "One forward and backward pass", head, rows, ["An asterisk marks what is extrapolated from a few rows."]
-    )
+    notes = ["An asterisk marks what is extrapolated from a few rows.", *copies(run)]
+    return Table("One forward and backward pass", head, rows, notes)
 
 
 def peers(race: dict[str, Any]) -> Table:
@@ -141,6 +148,9 @@ def peers(race: dict[str, Any]) -> Table:
             result["why_not"]: power(result["gap"]) for result in reversed(entry["results"]) if result["why_not"]
         }
         notes += [f"{entry['competitor']}, from {gap} on: {why}" for why, gap in reasons.items()]
+        notes += [*transfer(entry), *threads_differ(entry, race["threads"])]
+    notes += [MISSED] * any("!" in cell for row in rows for cell in row)
+    notes += [race["reference"]["complaint"]] * bool(race["reference"]["complaint"])
     head = ["", *(cell for gap in gaps for cell in (f"to {power(gap)}", "×")), "MB"]
     return Table(f"{title(race['problem'])}: time to a relative gap", head, rows, notes)
 
@@ -149,23 +159,44 @@ def best(races: Sequence[dict[str, Any]], gap: float) -> Table:
     """gpulr against the fastest of the others, on all problems, to one gap."""
     rows = []
     for race in races:
-        times = dict(_times(race, gap))
+        times, missed = dict(_times(race, gap)), _missed(race, gap)
         if not times:
             continue
+        texts = {name: short(seconds) + "!" * (name in missed) for name, seconds in times.items()}
         others = {name: seconds for name, seconds in times.items() if name not in OURS}
-        cells = [title(race["problem"])]
-        cells += [short(times[name]) if name in times else "–" for name in ("gpulr", "gpulr-compiled")]
-        cells.append(short(times["gpulr-cuda"]) if "gpulr-cuda" in times else NOT_MEASURED)
+        cells = [title(race["problem"]) + _threads(race, races)]
+        cells += [texts.get(name, "–") for name in ("gpulr", "gpulr-compiled")]
+        cells.append(texts.get("gpulr-cuda", NOT_MEASURED))
         if others:
             name = min(others, key=lambda each: others[each])
-            cells += [f"{short(others[name])}, {name}"]
+            cells += [f"{texts[name]}, {name}"]
             ours = [times[each] for each in OURS if each in times]
             cells.append(f"{others[name] / min(ours):.2f}" if ours else "–")
         else:
             cells += ["–", "–"]
         rows.append(cells)
     head = ["problem", "gpulr", "gpulr, compiled", "gpulr, GPU", "fastest other", "fastest other ÷ fastest gpulr"]
-    return Table(f"Time to a relative gap of {power(gap)}", head, rows)
+    marked = any("!" in cell for row in rows for cell in row)
+    return Table(f"Time to a relative gap of {power(gap)}", head, rows, [MISSED] * marked)
+
+
+def _threads(race: dict[str, Any], races: Sequence[dict[str, Any]]) -> str:
+    """How many a race had, where they did not all have as many."""
+    return (
+        f", {race['threads']} thread{'s' * (race['threads'] > 1)}"
+        if len({each["threads"] for each in races}) > 1
+        else ""
+    )
+
+
+def _missed(race: dict[str, Any], gap: float) -> set[str]:
+    """Whose solutions did not all reach the gap."""
+    return {
+        entry["competitor"]
+        for entry in race["entries"]
+        for result in entry["results"]
+        if result["gap"] == gap and max(result["reached"], default=0.0) > gap
+    }
 
 
 def _times(race: dict[str, Any], gap: float) -> Iterator[tuple[str, float]]:

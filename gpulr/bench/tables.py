@@ -121,8 +121,19 @@ def show_passes(record: dict[str, Any], out: Console) -> None:
             rate = f"{moved * 1e3:.3g} ms, {size_of(timing) / moved / 1e9:.3g} GB/s"
             notes.append(f"{X} moves to {timing['device']} in {rate}, which is not in these times")
     out.print(table)
-    for note in dict.fromkeys(notes):
+    for note in dict.fromkeys([*notes, *copies(record)]):
         out.print(escape(note), soft_wrap=True, highlight=False)
+
+
+def copies(record: dict[str, Any]) -> list[str]:
+    """How fast the GPU copies X within its memory, a line for each X: bytes read and bytes written count."""
+    lines = []
+    for timing in record["timings"]:
+        if timing["copy_seconds"]:
+            rate = 2 * size_of(timing) / statistics.median(timing["copy_seconds"]) / 1e9
+            X = f"{timing['rows']:,} × {timing['columns']:,} {timing['dtype']}"
+            lines.append(f"{timing['device']} copies {X} within its memory at {rate:.3g} GB/s, read and written")
+    return list(dict.fromkeys(lines))
 
 
 def size_of(timing: dict[str, Any]) -> int:
