@@ -42,7 +42,8 @@ def describe(threads: int) -> dict[str, Any]:
         "read_bandwidth": read_bandwidth(threads),
         "versions": versions(),
         "commit": _git("rev-parse", "HEAD"),
-        "modified": bool(_git("status", "--porcelain")),
+        # Records that were written since say nothing of what is measured.
+        "modified": bool(_git("status", "--porcelain", "--", ":/", ":(top,exclude)benchmarks/results")),
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
     }
 

@@ -67,7 +67,13 @@ def stale(readme: Path, results: Path) -> list[str]:
             stamped = STAMP.match(file.read_text(encoding="utf-8")) if file.is_file() else None
             if stamped is None or stamped[1] != stamp(each):
                 found.append(f"{each.name}/{name}")
+        found += [f"{each.name}/{file.name}" for file in _left_over(each, results)]
     return found
+
+
+def _left_over(each: Records, results: Path) -> list[Path]:
+    """Pictures of what is not shown any more."""
+    return sorted(set((results / each.name).glob("*.svg")) - {results / each.name / name for name in _names(each)})
 
 
 def _names(each: Records) -> list[str]:
@@ -122,4 +128,6 @@ def readme(check: bool) -> None:
     for each in machines:
         for name, text in pictures(each).items():
             (results / each.name / name).write_text(text, encoding="utf-8")
+        for file in _left_over(each, results):
+            file.unlink()
     README.write_text(rendered(README.read_text(encoding="utf-8"), machines), encoding="utf-8")
