@@ -175,7 +175,7 @@ def best(races: Sequence[dict[str, Any]], gap: float) -> Table:
         else:
             cells += ["–", "–"]
         rows.append(cells)
-    head = ["problem", "gpulr", "gpulr, compiled", "gpulr, GPU", "fastest other", "fastest other ÷ fastest gpulr"]
+    head = ["problem", "gpulr", "gpulr, compiled", "gpulr, GPU", "fastest other", "other ÷ gpulr"]
     marked = any("!" in cell for row in rows for cell in row)
     return Table(f"Time to a relative gap of {power(gap)}", head, rows, [MISSED] * marked)
 
