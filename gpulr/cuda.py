@@ -93,7 +93,8 @@ class CupyRuntime:
     def launch(
         self, kernel: str, grid: tuple[int, int], threads: int, dynamic_bytes: int, arguments: tuple[Any, ...]
     ) -> None:
-        _function(self.index, self.path, kernel, dynamic_bytes)(grid, (threads,), arguments, shared_mem=dynamic_bytes)
+        function = _function(self.index, self.path, kernel, self.gpu.shared_bytes)
+        function(grid, (threads,), arguments, shared_mem=dynamic_bytes)
 
     def capture(self, work: Callable[[], None]) -> Callable[[], None] | str:
         import cupy
@@ -151,12 +152,13 @@ def or_null(array: Array | None) -> Any:
 
 
 @cache
-def _function(index: int, path: str, kernel: str, dynamic_bytes: int) -> Any:
-    """The kernel, compiled for the current GPU, which `index` is; CuPy keeps it on disk."""
+def _function(index: int, path: str, kernel: str, shared_bytes: int) -> Any:
+    """The kernel, compiled for the current GPU, which `index` is; a block of it can ask for all of its shared memory."""
     import cupy
 
     module = cupy.RawModule(code=source(path), options=OPTIONS, name_expressions=(kernel,))
     function = module.get_function(kernel)
-    if dynamic_bytes > 48 << 10:  # more has to be asked for
-        function.max_dynamic_shared_size_bytes = dynamic_bytes
+    # Without this there are 48 KiB for what a launch asks for and what the kernel has by itself together. Not what a launch
+    # asks for: CuPy has one function for all modules of a source, and a smaller launch would take it from a larger one.
+    function.max_dynamic_shared_size_bytes = shared_bytes - function.shared_size_bytes
     return function

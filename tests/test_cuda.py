@@ -98,3 +98,25 @@ def test_an_error_of_another_kind_ends_the_capture_and_is_raised(events):
     with pytest.raises(TypeError, match="an argument of a kernel"):
         CupyRuntime(0, "a.cu").capture(wrong)
     assert events == ["enter", "begin", "end", "exit"]
+
+
+def test_a_block_can_ask_for_all_shared_memory_whatever_was_launched_before(events, monkeypatch):
+    class Function:
+        shared_size_bytes = 1024  # what the kernel has by itself
+        max_dynamic_shared_size_bytes = (48 << 10) - 1024
+
+        def __call__(self, grid, threads, arguments, shared_mem):
+            if shared_mem > self.max_dynamic_shared_size_bytes:
+                raise CUDARuntimeError("invalid argument")
+            events.append((grid, threads, arguments, shared_mem))
+
+    function = Function()  # one for all modules of the same source, as in CuPy
+    module = SimpleNamespace(get_function=lambda name: function)
+    monkeypatch.setattr(sys.modules["cupy"], "RawModule", lambda **options: module, raising=False)
+    monkeypatch.setattr("gpulr.cuda.source", lambda path: "")
+    run = CupyRuntime(0, "only-in-this-test.cu")
+    for dynamic_bytes in (0, 200 << 10, 48 << 10, 226 << 10):
+        run.launch("kernel", (3, 1), 64, dynamic_bytes, (1,))
+        assert events[-1] == ((3, 1), (64,), (1,), dynamic_bytes)
+    with pytest.raises(CUDARuntimeError):
+        run.launch("kernel", (3, 1), 64, (226 << 10) + 1, (1,))
