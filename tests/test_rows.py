@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 import tracemalloc
 
+import array_api_strict as xp_strict
 import numpy as np
 import pytest
 from scipy.sparse import csr_array, random_array, vstack
@@ -177,3 +179,19 @@ def test_pixels_are_not_widened_as_a_whole(rng):
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 3 * memory.BLOCK_BYTES
+
+
+def test_only_blocks_of_numpy_arrays_leave_the_thread(monkeypatch):
+    # A GPU and a stream are current in one thread; this array library stands for all that are not NumPy.
+    monkeypatch.setattr("gpulr.rows.memory.BLOCK_BYTES", 4000)
+    threads = []
+
+    def one_pass(*arguments):
+        threads.append(threading.get_ident())
+        return PASSES["vectorized"](*arguments)
+
+    X, y, w, b = (xp_strict.zeros(shape) for shape in ((1000, 10), (1000,), (10,), ()))
+    with one_core_a_block():
+        MemoryRows(xp_strict.astype(X, xp_strict.uint8), y).propagate(one_pass, w, b)
+    assert len(threads) == 20
+    assert set(threads) == {threading.get_ident()}

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 from array_api_compat import device, is_cupy_array, is_numpy_array, is_torch_array
 
@@ -13,6 +13,9 @@ from gpulr import cost_model, products
 from gpulr.device import Array, array_namespace, available_memory, floats
 from gpulr.parallel import in_blocks, ordered
 from gpulr.passes import AS_STORED, PASSES, Propagate, fused
+
+T = TypeVar("T")
+R = TypeVar("R")
 
 # Size of a block after conversion to the dtype of the computation. On the host: large enough that the Python call around
 # a block costs nothing beside it, small enough to stay in a last-level cache. A GPU reads 8 MB faster than it starts the
@@ -74,7 +77,7 @@ class MemoryRows:
         blocks = self._blocks(self.X.dtype if as_stored else w.dtype)
         if as_stored and one_pass is PASSES["fused"]:
             blocks = [slice(0, self.X.shape[0])]
-        (cost, dw, db), Z = added_and_joined(ordered(of_block, blocks))
+        (cost, dw, db), Z = added_and_joined(self._ordered(of_block, blocks))
         return cost, dw, db, Z
 
     @cached_property
@@ -90,7 +93,7 @@ class MemoryRows:
             and fused.why_not(self.X, 1 if w.ndim == 1 else w.shape[1]) is None
         ):
             return fused.matmul(self.X, w)
-        return joined(list(ordered(lambda rows: self._block(rows, w.dtype) @ w, self._blocks(w.dtype))))
+        return joined(list(self._ordered(lambda rows: self._block(rows, w.dtype) @ w, self._blocks(w.dtype))))
 
     def rmatmul(self, z: Array) -> Array:
         """Xᵀ z: (n,) for z (m,), (n, k) for z (m, k), in z's dtype; blocks added in order in float64."""
@@ -100,7 +103,7 @@ class MemoryRows:
             product = products.rmatmul(self._block(rows, z.dtype), z[rows, ...])
             return [xp.astype(product, xp.float64, copy=False)]
 
-        (total,) = added(ordered(of_block, self._blocks(z.dtype)))
+        (total,) = added(self._ordered(of_block, self._blocks(z.dtype)))
         return xp.astype(total, z.dtype, copy=False)
 
     def gram(self) -> Array:
@@ -133,9 +136,11 @@ class MemoryRows:
             return xp.concat([total, right], axis=1)
 
         if m <= height:
-            (K,) = added(ordered(lambda of: product(slice(0, m), of), columns))
+            (K,) = added(self._ordered(lambda of: product(slice(0, m), of), columns))
             return K
-        K = xp.concat(list(ordered(tile, [slice(start, min(start + height, m)) for start in range(0, m, height)])))
+        K = xp.concat(
+            list(self._ordered(tile, [slice(start, min(start + height, m)) for start in range(0, m, height)]))
+        )
         K += xp.tril(K, k=-1).T
         return K
 
@@ -157,7 +162,7 @@ class MemoryRows:
             return [xp.astype(part, xp.float64, copy=False) for part in (block.T @ block, root @ block)]
 
         # The product with √d is a copy, so it is made in blocks even where X needs no conversion.
-        square, single = added(ordered(of_block, self._blocks(d.dtype, always=True)))
+        square, single = added(self._ordered(of_block, self._blocks(d.dtype, always=True)))
         return square, single
 
     def about_moments(self) -> tuple[Array, Array]:
@@ -190,7 +195,7 @@ class MemoryRows:
             s = xp.ones_like(self.y[rows]) if self.sample_weight is None else self.sample_weight[rows]
             return [xp.astype(part, xp.float64, copy=False) for part in (s @ block, s @ block**2)]
 
-        first, second = added(ordered(of_block, self._blocks(dtype, always=True)))
+        first, second = added(self._ordered(of_block, self._blocks(dtype, always=True)))
         total = self.total_weight
         mean = first / total
         variance = second / total - mean**2
@@ -210,6 +215,13 @@ class MemoryRows:
 
     def _block(self, rows: slice, dtype: object) -> Array:
         return _converted(self.X[rows, :], dtype, self.origin)
+
+    def _ordered(self, function: Callable[[T], R], items: Sequence[T]) -> Iterator[R]:
+        """function(item) for each item, in order; on the host's cores where these are what NumPy computes with.
+
+        A GPU and a stream are current in one thread only, and PyTorch has threads of its own.
+        """
+        return ordered(function, items) if is_numpy_array(self.X) else map(function, items)
 
     def _blocks(self, dtype: object, always: bool = False) -> list[slice]:
         return _slices(self.X, dtype, self._block_bytes, always=always or self.origin is not None)
