@@ -16,6 +16,7 @@ from rich.table import Column, Table
 
 from benchmarks import options
 from benchmarks.report.records import power, read, short, title
+from gpulr.bench.tables import samples
 
 Measurements = dict[str, "Measurement"]
 
@@ -77,8 +78,7 @@ def _of_speedup(run: dict[str, Any]) -> Iterator[tuple[str, Measurement]]:
 def _of_passes(run: dict[str, Any]) -> Iterator[tuple[str, Measurement]]:
     for each in run["timings"]:
         if each["seconds"]:
-            X = f"{each['rows']:,} × {each['columns']:,} {each['dtype']}"
-            yield f"pass over {X}, {each['one_pass']} on {each['device']}", _of_list(each["seconds"])
+            yield f"pass over {samples(each)}, {each['one_pass']} on {each['device']}", _of_list(each["seconds"])
 
 
 def _of_peers(run: dict[str, Any]) -> Iterator[tuple[str, Measurement]]:

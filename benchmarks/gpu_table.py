@@ -11,6 +11,7 @@ from rich.markup import escape
 from rich.table import Column, Table
 
 from benchmarks import table
+from gpulr.bench.tables import samples
 
 OURS = "gpulr, fused"
 PEERS = ("CuPy, two products", "PyTorch, two products")
@@ -54,7 +55,7 @@ def _passes(races: list[dict[str, Any]], read: float | None) -> Table:
     columns = [Column(head, justify="right") for head in ("ms", "GB/s", "share", "× fastest peer")]
     result = Table("X", "pass", *columns, box=box.SIMPLE)
     for race in races:
-        head = f"{race['rows']:,} × {race['columns']:,} {race['dtype']}"
+        head = samples(race)
         if "why_not" in race:
             result.add_row(head, escape(race["why_not"]))
         peers = [t["median"] for t in race["timings"] if t["name"] in (*PEERS, "JAX, jitted") and t["median"]]

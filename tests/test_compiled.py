@@ -10,8 +10,8 @@ import pytest
 
 numba = pytest.importorskip("numba")
 
-from gpulr.passes import compiled, loop, vectorized  # noqa: E402
-from gpulr.passes import compiled_kernels as kernels  # noqa: E402
+from gpulr.passes import compiled, loop, vectorized  # noqa: E402  # only where numba is
+from gpulr.passes import compiled_kernels as kernels  # noqa: E402  # as above
 
 # What the pass is compiled for here, which takes seconds each; `test_number` has the conversion of the others.
 PAIRS = [(stored, "float32") for stored in ("bool", "uint8", "int16", "float16", "bfloat16", "float32")]

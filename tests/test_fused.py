@@ -11,7 +11,7 @@ from typing import ClassVar
 
 import numpy as np
 import pytest
-from cuda_shim import COMPILER, SMALL_GPU, Recorder, ShimRuntime
+from cuda_shim import SMALL_GPU, Recorder, ShimRuntime, folder_of_kernels, use_stand_in
 
 from benchmarks import registers
 from gpulr import device
@@ -19,7 +19,7 @@ from gpulr.cuda import REPETITIONS_FOR_A_GRAPH
 from gpulr.links import curvature, softmax
 from gpulr.objective import Objective, Point
 from gpulr.passes import PASSES, fused, fused_plan, loop, named, vectorized
-from gpulr.passes.fused_plan import Gpu, Plan, WidePlan, plan
+from gpulr.passes.fused_plan import Plan, WidePlan, plan
 from gpulr.rows import MemoryRows
 from gpulr.solvers import LBFGS, Sketch, minimize
 
@@ -31,8 +31,7 @@ ROWS = (1, 2, 7, 1000)
 MAP_NORESERVE = getattr(mmap, "MAP_NORESERVE", 0x4000)  # Python has it from 3.13 on
 RELATIVE = {"float32": 3e-6, "float64": 1e-12}
 
-H200 = Gpu(multiprocessors=132, shared_bytes=227 << 10, cache_bytes=50 << 20)
-T4 = Gpu(multiprocessors=40, shared_bytes=64 << 10, cache_bytes=4 << 20)
+H200, T4 = registers.GPUS[90], registers.GPUS[75]
 
 
 def matrix(rng, m, n, stored="float32"):
@@ -74,20 +73,12 @@ def check(found, X, y, w, b, s=None):
 
 @pytest.fixture
 def use(monkeypatch):
-    """Makes a stand-in the device of every array."""
-
-    def use(runtime):
-        monkeypatch.setattr(fused, "_runtime_of", lambda X: runtime)
-        return runtime
-
-    return use
+    return partial(use_stand_in, monkeypatch, fused)
 
 
 @pytest.fixture(scope="session")
 def shim(request):
-    if COMPILER is None:
-        pytest.skip("there is no g++, which compiles the kernels for the CPU")
-    return ShimRuntime(folder=request.config.cache.mkdir("cuda_shim"))
+    return ShimRuntime(folder=folder_of_kernels(request))
 
 
 @pytest.fixture

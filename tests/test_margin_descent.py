@@ -3,9 +3,11 @@ a recording stand-in, compiled by NVRTC (also in `test_fused`, with the other ke
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pytest
-from cuda_shim import COMPILER, SMALL_GPU, Recorder, ShimRuntime
+from cuda_shim import SMALL_GPU, Recorder, ShimRuntime, folder_of_kernels, use_stand_in
 
 from benchmarks import registers
 from gpulr import margin_descent, margin_descent_kernel
@@ -13,27 +15,18 @@ from gpulr.cuda import Gpu
 from gpulr.margin_descent_kernel import LARGEST, LARGEST_SLOW_FLOAT64, plan, why_not
 
 SAMPLES = (1, 2, 31, 32, 33, 209, 600)
-H200 = Gpu(multiprocessors=132, shared_bytes=227 << 10, cache_bytes=50 << 20)
+H200 = registers.GPUS[90]
 GPUS = {"small": SMALL_GPU, **{f"sm_{number}": gpu for number, gpu in registers.GPUS.items()}}
 
 
 @pytest.fixture
 def use(monkeypatch):
-    """Makes a stand-in the device of every array."""
-
-    def use(runtime):
-        monkeypatch.setattr(margin_descent_kernel, "_runtime_of", lambda array: runtime)
-        return runtime
-
-    return use
+    return partial(use_stand_in, monkeypatch, margin_descent_kernel)
 
 
 @pytest.fixture
 def run(request, use):
-    if COMPILER is None:
-        pytest.skip("there is no g++, which compiles the kernels for the CPU")
-    folder = request.config.cache.mkdir("cuda_shim")
-    return use(ShimRuntime(folder=folder, path=margin_descent_kernel.SOURCE))
+    return use(ShimRuntime(folder=folder_of_kernels(request), path=margin_descent_kernel.SOURCE))
 
 
 def problem(rng, m, size=3.0):
@@ -134,7 +127,7 @@ def test_every_plan_covers_the_matrix_with_what_a_block_has(gpu):
 
 def test_what_has_no_kernel_goes_step_by_step(use, monkeypatch, rng):
     recorder = use(Recorder())
-    slow = Gpu(multiprocessors=40, shared_bytes=64 << 10, cache_bytes=4 << 20, float64_ratio=32)
+    slow = registers.GPUS[75]
     assert why_not(LARGEST, "float64", H200) is None
     assert why_not(LARGEST + 1, "float64", H200) == "641 samples are more than 640"
     assert why_not(LARGEST_SLOW_FLOAT64, "float64", slow) is None

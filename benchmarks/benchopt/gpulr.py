@@ -25,7 +25,7 @@ class Solver(BaseSolver):
     name = "gpulr"
     install_cmd = "conda"
     requirements = ["pip::gpulr"]  # noqa: RUF012  # benchopt reads class attributes
-    parameters = {"solver": ["auto"], "device": ["cpu", "cuda"]}  # noqa: RUF012
+    parameters = {"solver": ["auto"], "device": ["cpu", "cuda"]}  # noqa: RUF012  # and this one
     sampling_strategy = "callback"
 
     solver: str

@@ -10,7 +10,7 @@ from typing import Any
 from benchmarks.report.figures import OURS
 from benchmarks.report.records import Records, median, power, short, title
 from benchmarks.table import threads_differ, transfer
-from gpulr.bench.tables import copies, size_of
+from gpulr.bench.tables import copies, samples, size_of
 
 NOT_MEASURED = "not measured"
 MISSED = "! marks a gap that not every round reached."
@@ -107,7 +107,7 @@ def passes(run: dict[str, Any]) -> Table:
     rows: list[list[str]] = []
     before = ""
     for each in run["timings"]:
-        X = f"{each['rows']:,} × {each['columns']:,} {each['dtype']}"
+        X = samples(each)
         X, before = "" if before == X else X, X
         seconds = median(each["seconds"])
         if seconds is None:
@@ -136,10 +136,9 @@ def peers(race: dict[str, Any]) -> Table:
             if result["why_not"]:
                 cells += ["–", ""]
                 continue
-            missed = "!" * (max(result["reached"]) > result["gap"])
             spread = (result["greatest"] - result["least"]) / 2
             cells += [
-                f"{short(result['median'])} ± {short(spread)}{missed}",
+                f"{short(result['median'])} ± {short(spread)}{_mark(result)}",
                 f"{result['median'] / first:.2f}" if first else "",
             ]
         memory = [result["extra_bytes"] for result in entry["results"] if result["extra_bytes"] is not None]
@@ -159,10 +158,11 @@ def best(races: Sequence[dict[str, Any]], gap: float) -> Table:
     """gpulr against the fastest of the others, on all problems, to one gap."""
     rows = []
     for race in races:
-        times, missed = dict(_times(race, gap)), _missed(race, gap)
-        if not times:
+        results = dict(_to(race, gap))
+        if not results:
             continue
-        texts = {name: short(seconds) + "!" * (name in missed) for name, seconds in times.items()}
+        times = {name: result["median"] for name, result in results.items()}
+        texts = {name: short(times[name]) + _mark(result) for name, result in results.items()}
         others = {name: seconds for name, seconds in times.items() if name not in OURS}
         cells = [title(race["problem"]) + _threads(race, races)]
         cells += [texts.get(name, "–") for name in ("gpulr", "gpulr-compiled")]
@@ -189,18 +189,14 @@ def _threads(race: dict[str, Any], races: Sequence[dict[str, Any]]) -> str:
     )
 
 
-def _missed(race: dict[str, Any], gap: float) -> set[str]:
-    """Whose solutions did not all reach the gap."""
-    return {
-        entry["competitor"]
-        for entry in race["entries"]
-        for result in entry["results"]
-        if result["gap"] == gap and max(result["reached"], default=0.0) > gap
-    }
+def _mark(result: dict[str, Any]) -> str:
+    """See `MISSED`."""
+    return "!" * (max(result["reached"]) > result["gap"])
 
 
-def _times(race: dict[str, Any], gap: float) -> Iterator[tuple[str, float]]:
+def _to(race: dict[str, Any], gap: float) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The results of those who have a time to this gap, by competitor."""
     for entry in race["entries"]:
         for result in entry["results"]:
             if result["gap"] == gap and not result["why_not"]:
-                yield entry["competitor"], result["median"]
+                yield entry["competitor"], result

@@ -105,7 +105,7 @@ def show_passes(record: dict[str, Any], out: Console) -> None:
     notes = ["Medians; a read of X is one by all cores on the CPU. * is extrapolated from a few rows."]
     before = ""
     for timing in record["timings"]:
-        X = f"{timing['rows']:,} × {timing['columns']:,} {timing['dtype']}"
+        X = samples(timing)
         cells = ["no GPU"] if timing["device"] == "cuda" else ["–"]
         if timing["why_not"] is None:
             cells = _figures(timing)
@@ -131,9 +131,15 @@ def copies(record: dict[str, Any]) -> list[str]:
     for timing in record["timings"]:
         if timing["copy_seconds"]:
             rate = 2 * size_of(timing) / statistics.median(timing["copy_seconds"]) / 1e9
-            X = f"{timing['rows']:,} × {timing['columns']:,} {timing['dtype']}"
-            lines.append(f"{timing['device']} copies {X} within its memory at {rate:.3g} GB/s, read and written")
+            lines.append(
+                f"{timing['device']} copies {samples(timing)} within its memory at {rate:.3g} GB/s, read and written"
+            )
     return list(dict.fromkeys(lines))
+
+
+def samples(timing: dict[str, Any]) -> str:
+    """X, in a word: "1,000 × 10 float32"."""
+    return f"{timing['rows']:,} × {timing['columns']:,} {timing['dtype']}"
 
 
 def size_of(timing: dict[str, Any]) -> int:

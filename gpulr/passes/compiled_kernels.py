@@ -90,7 +90,7 @@ def half_by_bits(h: Any) -> Any:
     return value
 
 
-@_numba.extending.intrinsic  # type: ignore[untyped-decorator]
+@_numba.extending.intrinsic  # type: ignore[untyped-decorator]  # numba has no types
 def half_by_instruction(context: Any, h: Any) -> Any:
     """float16 → float32 by the processor, up to twice as fast as `half_by_bits`."""
 

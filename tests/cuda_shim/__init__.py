@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from gpulr.cuda import Gpu, source
 from gpulr.passes import fused
@@ -142,3 +143,16 @@ class ShimRuntime(Recorder):
 def _cell(number):
     """A number of C, as wide as NumPy's."""
     return np.ctypeslib.as_ctypes_type(number.dtype)(number.item())
+
+
+def folder_of_kernels(request):
+    """Where compiled kernels are kept from run to run; the test is skipped where nothing compiles them."""
+    if COMPILER is None:
+        pytest.skip("there is no g++, which compiles the kernels for the CPU")
+    return request.config.cache.mkdir("cuda_shim")
+
+
+def use_stand_in(monkeypatch, module, runtime):
+    """Makes a stand-in the device of every array that the module launches kernels for."""
+    monkeypatch.setattr(module, "_runtime_of", lambda array: runtime)
+    return runtime
