@@ -608,7 +608,8 @@ def test_an_interrupted_fit_ends_at_once():
 def test_ctrl_c_ends_a_long_fit_at_once(solver):
     # 200 MB, for steps without end: the signal comes while the cores are at work on blocks.
     code = f"""
-import threading, time
+import signal, threading, time
+signal.signal(signal.SIGINT, signal.default_int_handler)  # also where this was started in the background, which ignores it
 import numpy as np
 from gpulr import LogisticRegression
 X = np.random.default_rng(0).normal(size=(250_000, 200)).astype("float32")
