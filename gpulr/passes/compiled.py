@@ -20,7 +20,7 @@ from gpulr.passes import compiled_kernels as kernels
 # Rows are worked on in tiles, forward and backward, so that the second step finds them in a core's own cache. What a tile
 # costs beside its rows is little from 256 rows on.
 TILE_BYTES = 128 << 10
-TILE_ROWS = 4, 256
+TILE_ROWS = 8, 256
 # A tile of columns is pieces of many streams, which are read the faster the longer they are, even where the tile outgrows
 # the second-level cache. Wide rows outgrow every cache: then X is read twice, in longer pieces.
 TILE_BYTES_BY_COLUMN = 512 << 10

@@ -40,8 +40,8 @@ pointwise: Callable[[F], F] = _numba.njit(nogil=True, cache=True, **_POINTWISE)
 # The gradient is summed in w's dtype over this many rows, then added in float64: float32 loses digits in longer sums.
 ROWS_A_PARTIAL_SUM = 256
 
-# A line is short up to this many bytes, and a longer one is used in pieces of this many elements.
-SHORT_LINE, PIECE = 256, 2048
+# A long line is used in pieces of this many elements.
+PIECE = 2048
 
 
 def by_type(function: Callable[..., Any]) -> Callable[[F], F]:
@@ -190,49 +190,49 @@ def _polynomial(terms: Any, x: Any) -> Any:
 def dots(A: Array, line: int, count: int, start: int, length: int, v: Array, out: Array) -> None:
     """out += the dot products of v with `count` lines of A, each from element `start` on.
 
-    Eight short lines at a time, which share the loads of v and the time that the last steps of a sum take. Long ones by
-    themselves, for processors fetch one stream from memory ahead of time better than eight; and in pieces, so that a piece
-    of v stays in the first-level cache.
+    Four lines at a time, which share the loads of v and the time that the last steps of a sum take; in pieces, so that a
+    piece of v stays in the first-level cache.
     """
     begin, zero = np.uintp(start), v.dtype.type(0)  # unsigned: numba looks whether other indices count from the end
-    eights = count - count % 8 if length * A.itemsize <= SHORT_LINE else 0
-    for i in range(0, eights, 8):
-        x, o = A[line + i : line + i + 8], out[i : i + 8]
-        x0, x1, x2, x3, x4, x5, x6, x7 = x[0], x[1], x[2], x[3], x[4], x[5], x[6], x[7]
-        o0 = o1 = o2 = o3 = o4 = o5 = o6 = o7 = zero
-        for j in range(np.uintp(length)):
-            o0 += number(x0[begin + j], zero) * v[j]
-            o1 += number(x1[begin + j], zero) * v[j]
-            o2 += number(x2[begin + j], zero) * v[j]
-            o3 += number(x3[begin + j], zero) * v[j]
-            o4 += number(x4[begin + j], zero) * v[j]
-            o5 += number(x5[begin + j], zero) * v[j]
-            o6 += number(x6[begin + j], zero) * v[j]
-            o7 += number(x7[begin + j], zero) * v[j]
-        o[0], o[1], o[2], o[3] = o[0] + o0, o[1] + o1, o[2] + o2, o[3] + o3
-        o[4], o[5], o[6], o[7] = o[4] + o4, o[5] + o5, o[6] + o6, o[7] + o7
+    fours = count - count % 4
     for first in range(0, length, PIECE):
-        last = min(first + PIECE, length)
-        for i in range(eights, count):
-            x, piece, dot = A[line + i, start + first : start + last], v[first:last], zero
-            for j in range(last - first):
-                dot += number(x[j], zero) * piece[j]
+        size = np.uintp(min(PIECE, length - first))
+        at, piece = begin + np.uintp(first), v[first:]
+        for i in range(0, fours, 4):
+            x, o = A[line + i : line + i + 4], out[i : i + 4]
+            x0, x1, x2, x3 = x[0], x[1], x[2], x[3]
+            o0 = o1 = o2 = o3 = zero
+            for j in range(size):
+                o0 += number(x0[at + j], zero) * piece[j]
+                o1 += number(x1[at + j], zero) * piece[j]
+                o2 += number(x2[at + j], zero) * piece[j]
+                o3 += number(x3[at + j], zero) * piece[j]
+            o[0], o[1], o[2], o[3] = o[0] + o0, o[1] + o1, o[2] + o2, o[3] + o3
+        for i in range(fours, count):
+            x0, dot = A[line + i], zero
+            for j in range(size):
+                dot += number(x0[at + j], zero) * piece[j]
             out[i] += dot
 
 
 @sums
 def combine(A: Array, line: int, count: int, start: int, length: int, v: Array, out: Array) -> None:
-    """out += Σ vᵢ·lineᵢ over `count` lines of A, each from element `start` on; out is loaded and stored once for four."""
+    """out += Σ vᵢ·lineᵢ over `count` lines of A, each from element `start` on; out is loaded and stored once for eight."""
     begin, size = np.uintp(start), np.uintp(length)
-    fours = count - count % 4
-    for i in range(0, fours, 4):
-        x, s = A[line + i : line + i + 4], v[i : i + 4]
-        x0, x1, x2, x3, s0, s1, s2, s3 = x[0], x[1], x[2], x[3], s[0], s[1], s[2], s[3]
+    eights = count - count % 8
+    for i in range(0, eights, 8):
+        x, s = A[line + i : line + i + 8], v[i : i + 8]
+        x0, x1, x2, x3, x4, x5, x6, x7 = x[0], x[1], x[2], x[3], x[4], x[5], x[6], x[7]
+        s0, s1, s2, s3, s4, s5, s6, s7 = s[0], s[1], s[2], s[3], s[4], s[5], s[6], s[7]
         for j in range(size):
-            out[j] += (number(x0[begin + j], s0) * s0 + number(x1[begin + j], s1) * s1) + (
-                number(x2[begin + j], s2) * s2 + number(x3[begin + j], s3) * s3
+            out[j] += (
+                (number(x0[begin + j], s0) * s0 + number(x1[begin + j], s1) * s1)
+                + (number(x2[begin + j], s2) * s2 + number(x3[begin + j], s3) * s3)
+            ) + (
+                (number(x4[begin + j], s4) * s4 + number(x5[begin + j], s5) * s5)
+                + (number(x6[begin + j], s6) * s6 + number(x7[begin + j], s7) * s7)
             )
-    for i in range(fours, count):
+    for i in range(eights, count):
         x0, s0 = A[line + i], v[i]
         for j in range(size):
             out[j] += number(x0[begin + j], s0) * s0
@@ -305,16 +305,16 @@ def combine_into_two(
 
 
 @sums
-def product(A: Array, by_column: bool, by_dots: bool, row: int, rows: int, V: Array, out: Array) -> None:
+def product(A: Array, by_column: bool, by_dots: bool, row: int, rows: int, V: Array, out: Array, at: int) -> None:
     """One of the two products of rows X[row : row + rows], for each class: each line of V and `out`.
 
-    Forward, by dots where lines are rows: out (k, m) += V Xᵀ for V (k, n), at these rows.
-    Backward, by dots where lines are columns: out (k, n) += V X for V (k, m), of these rows.
+    Forward, by dots where lines are rows: out (k, ≥ rows) += V Xᵀ for V (k, n); the first row's place in `out` is `at`.
+    Backward, by dots where lines are columns: out (k, n) += V X for V (k, ≥ rows); the first row's place in V is `at`.
     """
     forward = by_dots != by_column
     n = V.shape[1] if forward else out.shape[1]
     line, count, start, length = (0, n, row, rows) if by_column else (row, rows, 0, n)
-    start_v, start_out = (0, row) if forward else (row, 0)
+    start_v, start_out = (0, at) if forward else (at, 0)
     pairs = V.shape[0] - V.shape[0] % 2
     for c in range(0, pairs, 2):
         v, w = V[c, start_v:], V[c + 1, start_v:]
@@ -348,7 +348,7 @@ def two_classes(z: Array, y: Array, cost: Array, dz: Array) -> None:
 
 @pointwise
 def k_classes(z: Array, y: Array, cost: Array, dz: Array, row: int, rows: int) -> None:
-    """gpulr.links._k_classes over the rows from `row` on: z (k, m), y (m,) -> cost (rows,), dz (k, m).
+    """gpulr.links._k_classes over the rows from `row` on: z (k, m), y (m,) -> cost (rows,), dz (k, ≥ rows).
 
     Class by class, so that the loops over rows become vector instructions. A label that is no class picks no margin.
     """
@@ -362,12 +362,12 @@ def k_classes(z: Array, y: Array, cost: Array, dz: Array, row: int, rows: int) -
         for i in range(rows):
             own[i] += Z[i] if y[i] == label else zero
     for c in range(k):
-        Z, D = z[c, row : row + rows], dz[c, row : row + rows]
+        Z, D = z[c, row : row + rows], dz[c, :rows]
         for i in range(rows):
             D[i] = Z[i] - own[i]
             cost[i] = D[i] if D[i] > cost[i] else cost[i]  # M = max D
     for c in range(k):
-        label, E = z.dtype.type(c), dz[c, row : row + rows]
+        label, E = z.dtype.type(c), dz[c, :rows]
         for i in range(rows):
             e = exp(E[i] - cost[i])
             E[i] = zero if y[i] == label else e
@@ -378,7 +378,7 @@ def k_classes(z: Array, y: Array, cost: Array, dz: Array, row: int, rows: int) -
         share[i] = one / (rest[i] + least)
         cost[i] += log1p(rest[i] + (least - one))
     for c in range(k):
-        label, E = z.dtype.type(c), dz[c, row : row + rows]
+        label, E = z.dtype.type(c), dz[c, :rows]
         for i in range(rows):
             E[i] = (-rest[i] if y[i] == label else E[i]) * share[i]
 
@@ -405,7 +405,7 @@ def propagate(
     W (k, n), b (k,), s (m,) or (0,) for none.
     """
     (k, m), group = z.shape, max(tile, ROWS_A_PARTIAL_SUM)
-    dz, costs, partial = np.empty(z.shape, z.dtype), np.empty(tile, z.dtype), np.empty(W.shape, z.dtype)
+    dz, costs, partial = np.empty((k, tile), z.dtype), np.empty(tile, z.dtype), np.empty(W.shape, z.dtype)
     cost = 0.0
     for first in range(0, m, group):
         last = min(first + group, m)
@@ -415,19 +415,19 @@ def propagate(
             for c in range(k):
                 for i in range(row, row + rows):
                     z[c, i] = b[c]
-            product(A, by_column, not by_column, row, rows, W, z)
+            product(A, by_column, not by_column, row, rows, W, z, row)
             if two:
-                two_classes(z[0, row : row + rows], y[row : row + rows], costs, dz[0, row : row + rows])
+                two_classes(z[0, row : row + rows], y[row : row + rows], costs, dz[0, :rows])
             else:
                 k_classes(z, y, costs, dz, row, rows)
             if s.size:
                 weigh(s[row : row + rows], costs)
                 for c in range(k):
-                    weigh(s[row : row + rows], dz[c, row : row + rows])
+                    weigh(s[row : row + rows], dz[c, :rows])
             cost += total(costs[:rows])
             for c in range(k):
-                db[c] += total(dz[c, row : row + rows])
-            product(A, by_column, by_column, row, rows, dz, partial)
+                db[c] += total(dz[c, :rows])
+            product(A, by_column, by_column, row, rows, dz, partial, 0)
         add(partial, dW)
     return cost
 

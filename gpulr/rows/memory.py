@@ -17,11 +17,14 @@ from gpulr.passes import AS_STORED, PASSES, Propagate, fused
 T = TypeVar("T")
 R = TypeVar("R")
 
-# Size of a block after conversion to the dtype of the computation. On the host: large enough that the Python call around
-# a block costs nothing beside it, small enough to stay in a last-level cache. A GPU reads 8 MB faster than it starts the
-# dozen kernels of a pass, so its blocks are only small beside its memory.
+# Size of a block after conversion to the dtype of the computation. On the host: so large that the Python calls around a
+# block, for which its threads wait for one another, cost little beside it; so small that it stays in a last-level cache. A
+# GPU reads 8 MB faster than it starts the dozen kernels of a pass, so its blocks are only small beside its memory.
 BLOCK_BYTES = 8 << 20
 GPU_BLOCK_BYTES = 256 << 20
+# A large X on the host has blocks that are so many times larger, as long as there are enough of them for the cores: a few
+# times in array operations, and more in the compiled pass, which works on small tiles within a block.
+BLOCKS_OF_LARGE, LARGER_BLOCKS, LARGER_COMPILED_BLOCKS = 16, 2, 8
 
 # A block on a GPU with what is computed from it, a product or a square of its size and their sum.
 COPIES_OF_A_BLOCK = 4
@@ -71,12 +74,11 @@ class MemoryRows:
             *sums, z = one_pass(X, self.y[rows], w, b, s)
             return [xp.astype(part, xp.float64, copy=False) for part in sums], z
 
-        # What converts in registers takes larger blocks, in which calls and the way from block to block cost less; a kernel
-        # takes all rows.
-        as_stored = one_pass in AS_STORED and self.origin is None
-        blocks = self._blocks(self.X.dtype if as_stored else w.dtype)
-        if as_stored and one_pass is PASSES["fused"]:
-            blocks = [slice(0, self.X.shape[0])]
+        blocks = self._blocks(w.dtype)
+        if one_pass in AS_STORED and self.origin is None:
+            blocks = [slice(0, self.X.shape[0])]  # a kernel takes all rows
+            if one_pass is PASSES["compiled"]:
+                blocks = _slices(self.X, self.X.dtype, _host_block_bytes(self.X, LARGER_COMPILED_BLOCKS))
         (cost, dw, db), Z = added_and_joined(self._ordered(of_block, blocks))
         return cost, dw, db, Z
 
@@ -242,8 +244,15 @@ def total_weight(y: Array, sample_weight: Array | None) -> float:
 
 def block_bytes(X: Array) -> int:
     """The size of a block where X lives: less than usual on a GPU that has little room left."""
-    on_gpu = not is_numpy_array(X) and (is_cupy_array(X) or (is_torch_array(X) and X.is_cuda))
+    if is_numpy_array(X):
+        return _host_block_bytes(X, LARGER_BLOCKS)
+    on_gpu = is_cupy_array(X) or (is_torch_array(X) and X.is_cuda)
     return _fitting(GPU_BLOCK_BYTES, available_memory(X)) if on_gpu else BLOCK_BYTES
+
+
+def _host_block_bytes(X: Array, times: int) -> int:
+    """The size of a block of a NumPy X: that of small data, or up to so many times as much."""
+    return min(max(BLOCK_BYTES, X.nbytes // BLOCKS_OF_LARGE), times * BLOCK_BYTES)
 
 
 def _fitting(size: int, free: int) -> int:
