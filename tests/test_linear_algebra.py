@@ -1,0 +1,43 @@
+"""Factorizations by CuPy, on a stand-in for it: that it is asked to say when it could not factorize."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import contextmanager
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from gpulr import linear_algebra
+
+
+@pytest.fixture
+def cupy(monkeypatch):
+    """Its `cholesky` raises as CuPy's does, within `errstate(linalg="raise")` only, and else gives something positive."""
+    asked = []
+
+    @contextmanager
+    def errstate(*, linalg):
+        asked.append(linalg)
+        yield
+        asked.pop()
+
+    def cholesky(H):
+        if np.linalg.eigvalsh(H)[0] > 0:
+            return np.linalg.cholesky(H)
+        if asked == ["raise"]:
+            raise np.linalg.LinAlgError("devInfo = [2]")
+        return np.tril(H)
+
+    namespace = SimpleNamespace(linalg=SimpleNamespace(cholesky=cholesky, diagonal=np.diagonal), min=np.min, finfo=np.finfo)
+    monkeypatch.setitem(sys.modules, "cupyx", SimpleNamespace(errstate=errstate))
+    monkeypatch.setattr(linear_algebra, "is_cupy_array", lambda array: True)
+    monkeypatch.setattr(linear_algebra, "is_numpy_array", lambda array: False)
+    monkeypatch.setattr(linear_algebra, "array_namespace", lambda *arrays: namespace)
+
+
+def test_a_matrix_without_a_factor_is_told_from_one_with(cupy):
+    L = linear_algebra.cholesky(np.array([[1.0, 0.5], [0.5, 1.0]]))
+    np.testing.assert_allclose(L @ L.T, [[1, 0.5], [0.5, 1]])
+    assert linear_algebra.cholesky(np.array([[1.0, 2.0], [2.0, 1.0]])) is None
