@@ -111,7 +111,10 @@ class CupyRuntime:
                     work()
                 finally:
                     graph = stream.end_capture()
-        except (cupy.cuda.runtime.CUDARuntimeError, cupy.cuda.driver.CUDADriverError) as error:  # a kernel is the driver's
+        except (
+            cupy.cuda.runtime.CUDARuntimeError,
+            cupy.cuda.driver.CUDADriverError,
+        ) as error:  # a kernel is the driver's
             return f"CUDA says: {error}"
         launch: Callable[[], None] = graph.launch
         return launch

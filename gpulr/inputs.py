@@ -197,8 +197,9 @@ def put_rows(X: Array, labels: Labels, sample_weight: np.ndarray | None, device:
     name = dtype or _compute_dtype(X)
     if sample_weight is not None:
         _require_room(sample_weight, name)
+    arrival = None
     if is_numpy_array(X):
-        X = device.put(X)
+        X, arrival = device.send(X)
     elif sparse.issparse(X) and device.index is not None:
         import cupyx.scipy.sparse
 
@@ -210,7 +211,7 @@ def put_rows(X: Array, labels: Labels, sample_weight: np.ndarray | None, device:
     xp, place = array_namespace(X), device_of(X)
     y = xp.asarray(labels.codes, dtype=getattr(xp, name), device=place)
     s = None if sample_weight is None else xp.asarray(sample_weight, dtype=getattr(xp, name), device=place)
-    return MemoryRows(X, y, s)
+    return MemoryRows(X, y, s, arrival=arrival)
 
 
 def rows_of(X: Array, like: Array) -> Rows:

@@ -205,7 +205,7 @@ class Objective:
         if not isinstance(self.scale, float) or not isinstance(self.ridge, float) or self.ridge != 0:
             return None
         found = fused.descend(
-            rows.X,
+            rows.stored(),
             rows.y,
             p,
             rows.sample_weight,

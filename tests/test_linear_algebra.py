@@ -30,7 +30,9 @@ def cupy(monkeypatch):
             raise np.linalg.LinAlgError("devInfo = [2]")
         return np.tril(H)
 
-    namespace = SimpleNamespace(linalg=SimpleNamespace(cholesky=cholesky, diagonal=np.diagonal), min=np.min, finfo=np.finfo)
+    namespace = SimpleNamespace(
+        linalg=SimpleNamespace(cholesky=cholesky, diagonal=np.diagonal), min=np.min, finfo=np.finfo
+    )
     monkeypatch.setitem(sys.modules, "cupyx", SimpleNamespace(errstate=errstate))
     monkeypatch.setattr(linear_algebra, "is_cupy_array", lambda array: True)
     monkeypatch.setattr(linear_algebra, "is_numpy_array", lambda array: False)
