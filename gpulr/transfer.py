@@ -128,7 +128,7 @@ class Arrival:
         # The pool's memory may still be in use by what was launched before it was given back to it.
         self._stream.wait_event(cupy.cuda.get_current_stream().record())
         # Also after Ctrl-C: memory that is given up while the bus reads or writes it could be another's by then.
-        self._settle = finalize(self, _wait_for, self._copied)
+        self._settle = finalize(self, self._stream.synchronize)
         self._settle.atexit = False
 
     @property
@@ -171,11 +171,6 @@ class Arrival:
         _fill(pool, staged.view(lines.dtype).reshape(-1, *lines.shape[1:]), lines[chunk.lines])
         _copy(self._to + chunk.offset, staged, self._stream)
         self._copied[chunk.buffer].record(self._stream)
-
-
-def _wait_for(events: list[Any]) -> None:
-    for event in events:
-        event.synchronize()
 
 
 def _pinned(nbytes: int) -> np.ndarray:

@@ -65,6 +65,10 @@ class Recorder:
             def record(self):
                 return SimpleNamespace(last=None)
 
+            def synchronize(self):
+                recorder.log.append("settle")
+                recorder.finish(recorder.copies)
+
             def wait_event(self, event):
                 assert (event.last is None) == (self.ptr == 8)
                 if self.ptr == 7:
@@ -198,7 +202,7 @@ def test_a_buffer_is_filled_again_only_after_its_copy(cupy):
     recorder = cupy()
     transfer.put(np.arange(100.0))  # 800 bytes: 9 chunks of 96
     turn = ["wait", "copy", "record"]
-    assert recorder.log == [*(9 * turn), "follow", "wait", "wait"]
+    assert recorder.log == [*(9 * turn), "follow", "settle"]
     assert recorder.finished == recorder.copies == 9
 
 
@@ -241,7 +245,7 @@ def test_the_first_pass_goes_on_beside_the_copies(cupy, rng):
     b = np.zeros((), "float32")
     found = rows.propagate(one_pass, w, b)
     turn = ["wait", "copy", "record", "follow", "6 rows"]
-    assert recorder.log == [*(9 * turn), *turn[:-1], "wait", "wait", "6 rows"]
+    assert recorder.log == [*(9 * turn), *turn[:-1], "settle", "6 rows"]
     for one, other in zip(found, vectorized.propagate(host, rows.y, w, b), strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-5)
     recorder.log.clear()
