@@ -15,7 +15,7 @@ from cuda_shim import SMALL_GPU, Recorder, ShimRuntime, folder_of_kernels, use_s
 
 from benchmarks import registers
 from gpulr import device
-from gpulr.cuda import REPETITIONS_FOR_A_GRAPH
+from gpulr.cuda import REPETITIONS_FOR_A_GRAPH, Gpu
 from gpulr.links import curvature, softmax
 from gpulr.objective import Objective, Point
 from gpulr.passes import PASSES, fused, fused_plan, loop, named, vectorized
@@ -184,6 +184,19 @@ def test_rows_too_long_for_a_block(stored, dtype, run, rng):
         check(repeated(run, call), *arguments)
     tiles = [launch for launch in run.launches if launch[0].startswith("wide_backward")]
     assert len(tiles) >= 2 * 3 * 2  # each call twice, in several tiles
+
+
+@pytest.mark.parametrize("k", [None, 2])
+def test_tiles_are_added_in_float64(k, run):
+    """In float32, 1500 numbers of one size are off by some 1e-5 of their sum."""
+    run.gpu = Gpu(multiprocessors=1, shared_bytes=8 << 10, cache_bytes=1 << 14)  # a tile is a row
+    m, n = 1500, 4100
+    X = np.broadcast_to(np.linspace(0.1, 1, n, dtype="float32"), (m, n))
+    y, w, b = np.zeros(m, "float32"), np.zeros((n, k) if k else n, "float32"), np.zeros((k,) if k else (), "float32")
+    _, dw, _, _ = fused.propagate(X, y, w, b)
+    assert len(run.launches) == 2 * m + 1
+    of_class_0 = dw if k is None else -dw[:, 0]
+    np.testing.assert_allclose(of_class_0, 0.5 * m * X[0].astype(float), rtol=1e-7)
 
 
 def check_products(run, X, dtype, k, rng):
@@ -536,7 +549,7 @@ def test_a_pass_is_two_launches(use):
     first, second = launched(use, H200, 1_000_000, 100)
     assert first[0] == "one_read<CrossEntropy<float, 1>, float, 16, 4, 8, 128, 1, 2, false, 4>"
     assert first[1:4] == ((4 * 132, 1), 128, 4 * 32 * 4)  # 4 blocks on each multiprocessor
-    assert second[:4] == ("add_blocks<float>", (4, 1), 1024, 0)  # 100 columns, the cost and db
+    assert second[:4] == ("add_blocks<float, float>", (4, 1), 1024, 0)  # 100 columns, the cost and db
     stride, rows, n = first[4][1:4]
     assert (stride, rows, n) == (0, 1_000_000, 100)
     assert (stride.dtype, rows.dtype, n.dtype) == ("int64", "int64", "int32")  # of Index and int in the source
@@ -591,9 +604,16 @@ def test_every_plan_covers_the_columns_with_what_an_sm_has(itemsize, real_bytes,
         for rows in (1, 1000, 3 << 31):
             found = plan(rows, n, n * itemsize, 0, itemsize, real_bytes, outputs, gpu)
             if isinstance(found, WidePlan):
-                width, loads, threads = map(int, found.arguments.split(", "))
+                width, loads, threads = map(int, found.forward.arguments.split(", ")[:3])
                 assert found.width == loads * (width // itemsize) * threads
                 assert (found.slices - 1) * found.width < n <= found.slices * found.width
+                width, loads, threads = map(int, found.arguments.split(", "))
+                slice_columns, (teams, slices) = loads * (width // itemsize) * threads, found.grid
+                assert (slices - 1) * slice_columns < n <= slices * slice_columns
+                assert 1 <= teams <= found.tile
+                # What a block reads and writes of its sums is less than what it reads of X, where a tile has rows enough.
+                if real_bytes == 4 and outputs == 1 and gpu is H200 and rows > 1:
+                    assert teams * n * 16 <= found.tile * n * itemsize
                 assert 1 <= found.tile <= rows
                 assert n * itemsize * found.tile <= max(gpu.cache_bytes, n * itemsize)
                 continue
