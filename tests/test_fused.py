@@ -4,6 +4,7 @@ side with a recording stand-in for the launch, and its source compiled by NVRTC 
 from __future__ import annotations
 
 import mmap
+import warnings
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
@@ -12,16 +13,17 @@ from typing import ClassVar
 import numpy as np
 import pytest
 from cuda_shim import SMALL_GPU, Recorder, ShimRuntime, folder_of_kernels, use_stand_in
+from sklearn.exceptions import ConvergenceWarning
 
 from benchmarks import registers
-from gpulr import device
+from gpulr import LogisticRegression, device, load_dataset, train
 from gpulr.cuda import REPETITIONS_FOR_A_GRAPH, Gpu
 from gpulr.links import curvature, softmax
 from gpulr.objective import Objective, Point
 from gpulr.passes import PASSES, fused, fused_plan, loop, named, vectorized
 from gpulr.passes.fused_plan import Plan, WidePlan, plan
 from gpulr.rows import MemoryRows
-from gpulr.solvers import LBFGS, Sketch, minimize
+from gpulr.solvers import LBFGS, GradientDescent, Sketch, minimize
 
 # Storage and computation.
 PAIRS = [(stored, "float32") for stored in ("bool", "uint8", "int8", "float16", "bfloat16", "float32")]
@@ -410,6 +412,27 @@ def test_other_objectives_descend_by_passes(use, rng):
             fit_intercept=True,
             total_weight=60.0,
         )
+
+
+def test_several_steps_at_once_are_for_the_lesson_alone(rng, monkeypatch):
+    """It has one scale, no shift and no penalty, which is what the kernels take; an estimator looks at every iterate."""
+    asked = set()
+
+    def noted(F, point, rate, steps):
+        plain = isinstance(F.scale, float) and F.shift is None and isinstance(F.ridge, float) and F.ridge == 0
+        asked.add(("several" if steps > 1 else "one", plain))
+        return point.params - rate * point.gradient
+
+    monkeypatch.setattr(Objective, "descend", noted)
+    train(load_dataset("digits"), iterations=300, learning_rate="auto", pass_name="vectorized")
+    assert asked == {("several", True)}
+    asked.clear()
+    X, y = rng.normal(size=(60, 4)) + 2, rng.integers(0, 2, 60)
+    for options in ({}, {"C": np.inf}, {"tol": 0}, {"standardize": True}, {"fit_intercept": False}):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            LogisticRegression(solver=GradientDescent(0.1), max_iter=9, **options).fit(X, y)
+    assert asked == {("one", False)}
 
 
 # --- what waits for the device -----------------------------------------------------------------------------------------

@@ -1,15 +1,26 @@
-"""Factorizations by CuPy, on a stand-in for it: that it is asked to say when it could not factorize."""
+"""Products and factorizations by CuPy and PyTorch: nobody asks for coarse ones, and on a stand-in for CuPy that it is asked to
+say when it could not factorize."""
 
 from __future__ import annotations
 
 import sys
 from contextlib import contextmanager
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+import gpulr
 from gpulr import linear_algebra
+
+# By which CuPy and PyTorch are told to multiply float32 in TF32 or bfloat16.
+COARSER = ("TF32", "tf32", "matmul_precision", "compute_type", "BF16", "autocast")
+
+
+def test_nobody_asks_for_coarser_products():
+    sources = list(Path(gpulr.__file__).parent.rglob("*.py"))
+    assert [(path.name, word) for path in sources for word in COARSER if word in path.read_text()] == []
 
 
 @pytest.fixture

@@ -187,6 +187,8 @@ class MemoryRows:
     def scatter(self, d: Array, columns: Array | None = None) -> tuple[Array, Array]:
         """Xᵀ diag(d) X (n, n) and Xᵀ d (n,) for d (m,) ≥ 0, in float64; blocks multiplied in d's dtype.
 
+        Those in float32 have all its digits, unless CuPy or PyTorch was told otherwise in its own way.
+
         Of some columns of X only, where their indices (j,) are given: (j, j) and (j,).
         """
         xp = array_namespace(self.X, d)
