@@ -1,5 +1,5 @@
-"""Products and factorizations by CuPy and PyTorch: nobody asks for coarse ones, and on a stand-in for CuPy that it is asked to
-say when it could not factorize."""
+"""Products are not asked to be coarser than float32, and CuPy, by a stand-in for it, is asked to say when it could not
+factorize."""
 
 from __future__ import annotations
 
