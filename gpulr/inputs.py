@@ -193,7 +193,11 @@ def check_sample_weight(sample_weight: Array | None, m: int) -> np.ndarray | Non
 
 
 def put_rows(X: Array, labels: Labels, sample_weight: np.ndarray | None, device: Device, dtype: str | None) -> Rows:
-    """Rows on the device. X keeps its dtype; labels and weights take that of the computation."""
+    """Rows on the device. X keeps its dtype; labels and weights take that of the computation.
+
+    X may be on its way yet. Most fits look first at some rows from all over it, which waits for them all; to look at those
+    on the host would take longer than the first pass, which is short beside the way over the bus.
+    """
     name = dtype or _compute_dtype(X)
     if sample_weight is not None:
         _require_room(sample_weight, name)
