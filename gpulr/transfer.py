@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import math
 import os
+from bisect import bisect_left
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -153,7 +154,7 @@ class Arrival:
         import cupy
 
         stop = self.array.shape[0] if rows is None or rows.stop is None else rows.stop
-        needed = sum(chunk.lines.start < stop * self._lines_a_row for chunk in self._chunks)
+        needed = bisect_left(self._chunks, stop * self._lines_a_row, key=lambda chunk: chunk.lines.start)
         if self._sent < needed:
             with ThreadPoolExecutor(min(FILLERS, os.cpu_count() or 1), thread_name_prefix="gpulr-fill") as pool:
                 for chunk in self._chunks[self._sent : needed]:
