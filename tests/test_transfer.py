@@ -11,14 +11,16 @@ from dataclasses import replace
 from itertools import pairwise
 from types import SimpleNamespace
 
+import cuda_shim
 import numpy as np
 import pytest
+from cuda_shim import use_stand_in
 from hypothesis import given
 from hypothesis import strategies as st
 
 from gpulr import device, gpu_memory, inputs, training, transfer
 from gpulr.datasets import Dataset
-from gpulr.passes import vectorized
+from gpulr.passes import PASSES, fused, vectorized
 from gpulr.rows import memory
 
 
@@ -252,6 +254,17 @@ def test_the_first_pass_goes_on_beside_the_copies(cupy, rng):
     rows.propagate(one_pass, w, b)
     assert recorder.log == ["60 rows"]
     assert not rows.arrival.pending
+
+
+def test_the_kernel_is_launched_for_the_rows_that_are_there_and_then_for_all(cupy, rng, monkeypatch):
+    cupy()
+    launches = use_stand_in(monkeypatch, fused, cuda_shim.Recorder()).launches
+    rows, _, w = rows_on_their_way(numbers[:, :4].copy(), rng, None, [])
+    for _ in range(2):
+        rows.propagate(PASSES["fused"], w, np.zeros((), "float32"))
+    read = [launch for launch in launches if launch[0].startswith("one_read")]
+    assert len({launch[0] for launch in read}) == 1  # one kernel, which is compiled once
+    assert [int(launch[4][2]) for launch in read] == [6] * 10 + [60]
 
 
 def test_columns_that_are_adjacent_arrive_before_the_first_pass(cupy, rng):
