@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import click
@@ -20,6 +23,9 @@ from gpulr import device as devices
 PARTS = {"bandwidth": 0.03, "pass": 0.35, "cats": 0.12, "fit": 0.5}
 """Each part's share of the time."""
 
+SOFT = 0.93
+"""Of the time, what the parts are given; the rest is for what is under way when a part's is up."""
+
 RESULTS = Path(__file__).parent / "results"
 
 NO_GPU = 3
@@ -31,6 +37,26 @@ class NoGpuError(click.ClickException):
 
     def format_message(self) -> str:
         return f"no GPU: {self.message}. --rehearse runs everything on the CPU with small data, as a test"
+
+
+class TimeIsUpError(BaseException):
+    """No `Exception`: those are a contestant's, which is shown without a time, and the next has its turn."""
+
+
+@contextmanager
+def ended_after(seconds: float) -> Iterator[None]:
+    """Within this, TimeIsUpError is raised after so many seconds, whatever is under way in Python then."""
+
+    def end(number: int, frame: FrameType | None) -> None:
+        raise TimeIsUpError
+
+    before = signal.signal(signal.SIGALRM, end)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
 
 
 @click.command()
@@ -47,8 +73,9 @@ class NoGpuError(click.ClickException):
     help="Of the fits; repeat for several.",
 )  # fmt: skip
 @click.option(
-    "--minutes", type=click.FloatRange(0, min_open=True), default=7.5, show_default=True, help="For all parts."
-)
+    "--minutes", type=click.FloatRange(0, min_open=True), default=7.5, show_default=True,
+    help="For all parts; what is under way then is ended.",
+)  # fmt: skip
 @click.option(
     "--scale", type=click.FloatRange(0, 1, min_open=True), default=1.0, show_default=True, help="Share of the data."
 )
@@ -89,25 +116,30 @@ def gpu(
     cache = cache or Path(pooch.os_cache("gpulr")) / "benchmarks"
     out = options.output()
     out.print(machine.summary(about) + "".join(f"\n{gpu['name']}, {gpu['device']}" for gpu in about["gpus"]))
+
+    def save() -> None:
+        options.write(record, json_file)  # now: what is measured is not lost when the machine goes
+
     begin = time.monotonic()
-    with options.progress() as say:
-        for number, name in enumerate(chosen):
-            # What a part leaves is shared by those that follow.
-            left = 60 * minutes - (time.monotonic() - begin)
-            until = time.monotonic() + left * PARTS[name] / sum(PARTS[other] for other in chosen[number:])
-            part: dict[str, Any] = {}
-            record["parts"][name] = part
-
-            def save() -> None:
-                options.write(record, json_file)  # now: what is measured is not lost when the machine goes
-
-            start = time.monotonic()
-            try:
-                measure(name, part, place, scale, dtypes, names, cache, threads, until, say, save)
-            except Exception as error:  # the other parts are worth their time all the same
-                part["why_not"] = reason(error)
-            part["seconds"] = time.monotonic() - start
-            save()
+    try:
+        with options.progress() as say, ended_after(60 * minutes):
+            for number, name in enumerate(chosen):
+                # What a part leaves is shared by those that follow.
+                start = time.monotonic()
+                left = SOFT * 60 * minutes - (start - begin)
+                until = start + left * PARTS[name] / sum(PARTS[other] for other in chosen[number:])
+                part: dict[str, Any] = {}
+                record["parts"][name] = part
+                try:
+                    measure(name, part, place, scale, dtypes, names, cache, threads, until, say, save)
+                except Exception as error:  # the other parts are worth their time all the same
+                    part["why_not"] = reason(error)
+                finally:
+                    part["seconds"] = time.monotonic() - start
+                save()
+    except TimeIsUpError:
+        part.setdefault("why_not", "no time left")
+        save()
     gpu_table.show(record, out)
 
 

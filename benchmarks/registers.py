@@ -21,6 +21,9 @@ from gpulr.cuda import OPTIONS, Gpu, source
 from gpulr.passes import fused
 from gpulr.passes.fused_plan import REAL, STORED, Plan, WidePlan, plan
 
+# What CuPy 14.2 adds by itself (cupy/cuda/compiler.py): the least numbers count as zero, and no function is the host's.
+CUPY_OPTIONS = ("-ftz=true", "--device-as-default-execution-space")
+
 RECORD = Path(__file__).parent / "results" / "ptxas" / "registers.md"
 
 # A GPU of each compute capability: Turing T4, Ampere A100, Hopper H100, Blackwell B200.
@@ -84,8 +87,9 @@ def kernels(architecture: int, pointwise: str = "CrossEntropy") -> Iterator[Kern
                     seen.add(name)
                     yield Kernel(stored, outputs, columns, name)
     for stored, real in REAL.items():
-        yield Kernel(stored, 1, 0, f"add_blocks<{real}>")
+        yield Kernel(stored, 1, 0, f"add_blocks<{real}, {real}>")
         yield Kernel(stored, 1, 0, f"add_blocks_and_descend<{real}>")
+    yield Kernel("float32", 1, 0, "add_blocks<double, float>")
     yield Kernel("Gram space", 1, 0, MARGIN_DESCENT)
 
 
@@ -144,7 +148,8 @@ def table() -> str:
     lines = [
         "# Registers of the kernels",
         "",
-        f"By `python -m benchmarks.registers` with NVRTC {version()}: a thread's registers, after + the bytes it spills.",
+        f"By `python -m benchmarks.registers` with NVRTC {version()} and what CuPy adds, {' '.join(CUPY_OPTIONS)}:",
+        "a thread's registers, after + the bytes it spills.",
         "A dash: the plan for such a GPU has another kernel. Columns: the fewest recorded that have this kernel.",
         "",
         "| X | outputs | columns | kernel | " + " | ".join(f"sm_{architecture}" for architecture in known) + " |",
@@ -193,7 +198,7 @@ def _check(status: int, log: str) -> None:
 def _compile(path: str, kernel: str, architecture: int) -> str:
     """Compiles one kernel of a source and returns the log, with the assembler's report."""
     library, program, size = _nvrtc(), ctypes.c_void_p(), ctypes.c_size_t()
-    options = [*OPTIONS, f"--gpu-architecture=sm_{architecture}", "--ptxas-options=-v"]
+    options = [*OPTIONS, *CUPY_OPTIONS, f"--gpu-architecture=sm_{architecture}", "--ptxas-options=-v"]
     raw = (ctypes.c_char_p * len(options))(*(option.encode() for option in options))
     code = source(path).encode()
     _check(library.nvrtcCreateProgram(ctypes.byref(program), code, path.encode(), 0, None, None), "no program")

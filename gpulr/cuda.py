@@ -1,6 +1,7 @@
 """Kernels of gpulr's .cu files on CuPy arrays: compiled, launched, captured in a graph. CuPy is imported at the first.
 
-CuPy compiles a source with NVRTC when a kernel of it is first launched, in about a second, and keeps the result on disk.
+CuPy compiles a source with NVRTC when a kernel of it is first launched, in about a second, and keeps the result on disk,
+from 14.2 on, which the extras ask for; older ones compile a kernel that is a template's anew in every process.
 Nothing here waits for the device.
 """
 
@@ -110,7 +111,10 @@ class CupyRuntime:
                     work()
                 finally:
                     graph = stream.end_capture()
-        except cupy.cuda.runtime.CUDARuntimeError as error:
+        except (
+            cupy.cuda.runtime.CUDARuntimeError,
+            cupy.cuda.driver.CUDADriverError,
+        ) as error:  # a kernel is the driver's
             return f"CUDA says: {error}"
         launch: Callable[[], None] = graph.launch
         return launch

@@ -17,7 +17,7 @@ import array_api_compat.numpy
 import numpy as np
 from array_api_compat import device, is_cupy_array, is_numpy_array, is_torch_array
 
-from gpulr import transfer
+from gpulr import gpu_memory, transfer
 
 # An array of any array-API namespace. There is no common static type for these yet.
 Array: TypeAlias = Any
@@ -70,6 +70,17 @@ class Device:
         with self.current():
             return transfer.put(array)
 
+    def send(self, array: np.ndarray) -> tuple[Array, transfer.Arrival | None]:
+        """`put` that does not wait for a large array on a GPU, with what has to be asked for its rows then.
+
+        Raises:
+            MemoryError: it does not fit on the GPU.
+        """
+        if self.index is None:
+            return array, None
+        with self.current():
+            return transfer.send(array)
+
     def synchronize(self) -> None:
         """Wait until the device has done all it was given, so that a clock read next is true. No-op on the CPU."""
         if self.index is not None:
@@ -82,7 +93,7 @@ class Device:
 def _current_gpu(index: int) -> Iterator[None]:
     import cupy
 
-    with cupy.cuda.Device(index), transfer.explained():
+    with cupy.cuda.Device(index), gpu_memory.explained():
         yield
 
 
@@ -214,7 +225,7 @@ def available_memory(like: Array) -> int:
     """Free bytes where `like` lives: on its GPU, pooled blocks included and within the pool's limit, or in host memory."""
     if is_cupy_array(like):
         with like.device:
-            return transfer.room()[0]
+            return gpu_memory.room()[0]
     if is_torch_array(like) and like.is_cuda:
         import torch
 

@@ -304,7 +304,7 @@ def _parts(objective: Objective) -> Iterator[Objective]:
     step = max(1, block_bytes(rows.y) // (8 * n))
     for start in range(0, m, step):
         block = slice(start, min(start + step, m))
-        X = rows.X[block].toarray() if is_sparse(rows.X) else rows.X[block, :]
+        X = rows.stored(block) if isinstance(rows, MemoryRows) else rows.X[block].toarray()
         X = xp.astype(X, xp.float64, copy=False)
         X = objective.scale * (X if objective.shift is None else X - objective.shift)
         s = None if rows.sample_weight is None else rows.sample_weight[block]

@@ -193,12 +193,17 @@ def check_sample_weight(sample_weight: Array | None, m: int) -> np.ndarray | Non
 
 
 def put_rows(X: Array, labels: Labels, sample_weight: np.ndarray | None, device: Device, dtype: str | None) -> Rows:
-    """Rows on the device. X keeps its dtype; labels and weights take that of the computation."""
+    """Rows on the device. X keeps its dtype; labels and weights take that of the computation.
+
+    X may be on its way yet. Most fits look first at some rows from all over it, which waits for them all; to look at those
+    on the host would take longer than the first pass, which is short beside the way over the bus.
+    """
     name = dtype or _compute_dtype(X)
     if sample_weight is not None:
         _require_room(sample_weight, name)
+    arrival = None
     if is_numpy_array(X):
-        X = device.put(X)
+        X, arrival = device.send(X)
     elif sparse.issparse(X) and device.index is not None:
         import cupyx.scipy.sparse
 
@@ -210,7 +215,7 @@ def put_rows(X: Array, labels: Labels, sample_weight: np.ndarray | None, device:
     xp, place = array_namespace(X), device_of(X)
     y = xp.asarray(labels.codes, dtype=getattr(xp, name), device=place)
     s = None if sample_weight is None else xp.asarray(sample_weight, dtype=getattr(xp, name), device=place)
-    return MemoryRows(X, y, s)
+    return MemoryRows(X, y, s, arrival=arrival)
 
 
 def rows_of(X: Array, like: Array) -> Rows:

@@ -19,7 +19,7 @@ def cholesky(H: Array) -> Array | None:
     xp = array_namespace(H)
     try:
         L = _run(lambda: _cholesky(H), H)
-    except (np.linalg.LinAlgError, RuntimeError):  # NumPy's and PyTorch's way to say no; CuPy's is NaN
+    except (np.linalg.LinAlgError, RuntimeError):  # NumPy's and CuPy's way to say no, and PyTorch's
         return None
     # Not the squares of the pivots: a factor that failed may hold negative ones, or NaN.
     return L if bool(xp.min(xp.linalg.diagonal(L)) > rounding(H) ** 0.5) else None
@@ -32,6 +32,12 @@ def _cholesky(H: Array) -> Array:
         # As the upper factor of the transposed matrix, which LAPACK takes as it lies; NumPy's copies, and takes half as
         # long again for a matrix of 2000.
         return cholesky(H.T, lower=False, check_finite=False).T
+    if is_cupy_array(H):
+        import cupyx
+
+        # By itself CuPy does not look whether cuSOLVER gave up, and what it leaves then may look like a factor.
+        with cupyx.errstate(linalg="raise"):
+            return array_namespace(H).linalg.cholesky(H)
     return array_namespace(H).linalg.cholesky(H)
 
 

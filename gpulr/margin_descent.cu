@@ -19,7 +19,7 @@ constexpr int HELD = 12;  // with all else no more than 64 registers, what each 
 __global__ void __launch_bounds__(1024)
     margin_descent(const double* __restrict__ transposed, double* __restrict__ v, double* __restrict__ total, int m,
                    int rows, int share, int kept, int padded, Index steps) {
-    extern __shared__ double dynamic[];
+    extern __shared__ __align__(16) double dynamic[];  // read by twos
     const int thread = threadIdx.x, threads = blockDim.x, row = thread % rows, begin = thread / rows * share;
     const int end = row < m ? (begin + share < m ? begin + share : m) : 0;
     double* const s = dynamic;

@@ -198,14 +198,17 @@ class Objective:
         return p
 
     def _descend_by_kernels(self, p: Array, rate: float, steps: int) -> Array | None:
-        """See `gpulr.passes.fused.descend`; None unless for one scale of all features, no shift and no penalty."""
+        """See `gpulr.passes.fused.descend`; None unless for one scale of all features, no shift and no penalty.
+
+        An estimator's objective has all three, but is looked at after every step: the lesson alone takes many at once.
+        """
         rows = self.rows
         if not isinstance(rows, MemoryRows) or rows.origin is not None or self.shift is not None:
             return None
         if not isinstance(self.scale, float) or not isinstance(self.ridge, float) or self.ridge != 0:
             return None
         found = fused.descend(
-            rows.X,
+            rows.stored(),
             rows.y,
             p,
             rows.sample_weight,

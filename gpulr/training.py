@@ -325,7 +325,8 @@ def _put(
     dataset: Dataset, place: devices.Device, dtype: np.dtype, init: str, seed: int
 ) -> tuple[MemoryRows, devices.Array, devices.Array]:
     """The training rows, and the weights and intercept to start from, on the device."""
-    rows = MemoryRows(place.put(dataset.X_train), place.put(dataset.y_train.astype(dtype)))
+    X, arrival = place.send(dataset.X_train)
+    rows = MemoryRows(X, place.put(dataset.y_train.astype(dtype)), arrival=arrival)
     w = place.put(np.zeros(dataset.X_train.shape[1], dtype))
     if init == "random":
         w = w + 0.01 * devices.normal(w.shape, seed, like=w)

@@ -1,9 +1,12 @@
-"""From host memory to a GPU: large arrays in their own dtype through two pinned buffers, and what to say where no room is.
+"""From host memory to a GPU: large arrays in their own dtype through two pinned buffers, row by row as they are needed.
 
 The driver copies from ordinary memory no faster than it can stage it itself, and `cupy.asarray` makes a pinned copy of the
 whole array, which takes the host's memory once more and longer to lock than the bus takes to carry it. Here two small
 buffers take turns: threads fill one while the bus empties the other. An event behind each copy tells when its buffer may
 be filled again, and nothing is let go before the last one.
+
+The copies have a stream of their own. Who goes through an array that is on its way (`Arrival`) asks for some rows, launches
+the work on them, and asks for the next: these are copied while the GPU works.
 
 What goes where is plain arithmetic (`chunks`, `lines_of`); CuPy is imported where bytes are moved.
 """
@@ -12,17 +15,18 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Iterator
+from bisect import bisect_left
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
-from typing import Any, TypeVar
+from typing import Any
+from weakref import finalize
 
 import numpy as np
 
-T = TypeVar("T")
+from gpulr.gpu_memory import with_room
 
 # Bytes of a pinned buffer: large beside what it costs to start a copy, small enough to be locked at once.
 CHUNK_BYTES = 32 << 20
@@ -84,105 +88,90 @@ def put(array: np.ndarray) -> Any:
     Raises:
         MemoryError: it does not fit; says how much was asked for, how much is free, and what to do.
     """
+    sent, arrival = send(array)
+    if arrival is not None:
+        arrival.wait()
+    return sent
+
+
+def send(array: np.ndarray) -> tuple[Any, Arrival | None]:
+    """`put` without a wait: a large array comes with its `Arrival`, which has to be asked for every part that is read."""
     import cupy
 
     if array.nbytes < LARGE:
-        return with_room(partial(cupy.asarray, array), array.nbytes)
-    lines, back = lines_of(array)
-    sent = with_room(partial(cupy.empty, lines.shape, lines.dtype), lines.nbytes)
-    _send(lines, sent.data.ptr)
-    return back(sent)
+        return with_room(partial(cupy.asarray, array), array.nbytes), None
+    arrival = Arrival(array)
+    return arrival.array, arrival
 
 
-def with_room(allocate: Callable[[], T], nbytes: int) -> T:
-    """allocate(), once more after all unused memory is given back where there was no room.
+class Arrival:
+    """A large host array on its way to the current GPU. What nobody has asked for is not sent.
 
-    CuPy's pool gives its own blocks back when the GPU is full, but not when a limit of the pool is reached; and PyTorch's
-    cache is not its to empty.
-
-    Args:
-        allocate: takes memory on the current GPU.
-        nbytes: how much, for the message.
-
-    Raises:
-        MemoryError: there is still no room.
+    Attributes:
+        array: the one on the GPU, in the same dtype and memory order, with whatever is in its memory until it is there.
     """
-    import cupy
 
-    try:
-        return allocate()
-    except cupy.cuda.memory.OutOfMemoryError:
-        give_back()
-    with explained(nbytes):
-        return allocate()
+    def __init__(self, array: np.ndarray) -> None:
+        import cupy
 
+        lines, back = lines_of(array)
+        sent = with_room(partial(cupy.empty, lines.shape, lines.dtype), lines.nbytes)
+        self.array, self._to = back(sent), sent.data.ptr
+        # All rows have a piece of every line where columns are adjacent.
+        self._lines_a_row = len(lines) / len(array) if array.ndim == 1 or self.array.flags.c_contiguous else math.inf
+        line_bytes = lines.itemsize * math.prod(lines.shape[1:])
+        self._chunks, self._sent = chunks(len(lines), line_bytes, CHUNK_BYTES), 0
+        self._buffers = [_pinned(max(chunk.nbytes for chunk in self._chunks)) for _ in range(BUFFERS)]
+        self._copied = [cupy.cuda.Event(disable_timing=True) for _ in range(BUFFERS)]
+        # Held to the last event, as the buffers are.
+        self._lines: np.ndarray | None = lines
+        self._stream = cupy.cuda.Stream(non_blocking=True)
+        # The pool's memory may still be in use by what was launched before it was given back to it.
+        self._stream.wait_event(cupy.cuda.get_current_stream().record())
+        # Also after Ctrl-C: memory that is given up while the bus reads or writes it could be another's by then.
+        self._settle = finalize(self, self._stream.synchronize)
+        self._settle.atexit = False
 
-def give_back() -> None:
-    """Return to the driver what CuPy's pool, and PyTorch's where it is in use, hold of the current GPU and do not use."""
-    import sys
+    @property
+    def pending(self) -> bool:
+        """Whether something is not there yet."""
+        return self._lines is not None
 
-    import cupy
+    def parts(self, rows: slice) -> list[slice]:
+        """Some rows in parts that are worth a chunk; all at once where none is there before the last chunk."""
+        if not self.pending or self._lines_a_row == math.inf:
+            return [rows]
+        step = max(1, CHUNK_BYTES * self.array.shape[0] // self.array.nbytes)
+        return [slice(start, min(start + step, rows.stop)) for start in range(rows.start, rows.stop, step)]
 
-    cupy.get_default_memory_pool().free_all_blocks()
-    torch = sys.modules.get("torch")
-    if torch is not None and torch.cuda.is_initialized():
-        torch.cuda.empty_cache()
+    def wait(self, rows: slice | None = None) -> None:
+        """Whatever is launched next on CuPy's current stream finds these rows, by default all, on the GPU.
 
+        Of the host this takes the time to fill the buffers, and for the last rows that of the copies.
+        """
+        if self._lines is None:
+            return
+        import cupy
 
-@contextmanager
-def explained(nbytes: int | None = None) -> Iterator[None]:
-    """Within this, CuPy's OutOfMemoryError is a MemoryError that says what is free on the current GPU and what to do.
+        stop = self.array.shape[0] if rows is None or rows.stop is None else rows.stop
+        needed = bisect_left(self._chunks, stop * self._lines_a_row, key=lambda chunk: chunk.lines.start)
+        if self._sent < needed:
+            with ThreadPoolExecutor(min(FILLERS, os.cpu_count() or 1), thread_name_prefix="gpulr-fill") as pool:
+                for chunk in self._chunks[self._sent : needed]:
+                    self._send(pool, self._lines, chunk)
+                    self._sent += 1
+        if self._sent:
+            cupy.cuda.get_current_stream().wait_event(self._copied[self._chunks[self._sent - 1].buffer])
+        if self._sent == len(self._chunks):
+            self._settle()
+            self._lines, self._buffers = None, []
 
-    Args:
-        nbytes: how much was asked for; None where CuPy's own message is the only one to tell.
-    """
-    import cupy
-
-    try:
-        yield
-    except cupy.cuda.memory.OutOfMemoryError as error:
-        free, total = room()
-        asked = f"{nbytes / 2**30:.2f} GiB were asked for" if nbytes is not None else str(error)
-        raise MemoryError(
-            f"the GPU has no room: {asked}, {free / 2**30:.2f} of {total / 2**30:.2f} GiB are free on "
-            f"cuda:{cupy.cuda.Device().id}. Store X in a smaller dtype (uint8, int8 and float16 are not widened), see by "
-            "nvidia-smi what else is on this GPU, choose another (device='cuda:1') or device='cpu'"
-        ) from error
-
-
-def room() -> tuple[int, int]:
-    """Bytes that can still be had on the current GPU, and of how many: within the limit of CuPy's pool where it has one."""
-    import cupy
-
-    pool = cupy.get_default_memory_pool()
-    free, total = cupy.cuda.runtime.memGetInfo()
-    free, limit = free + pool.free_bytes(), pool.get_limit()
-    if limit:
-        return max(0, min(free, limit - pool.used_bytes())), min(total, limit)
-    return int(free), int(total)
-
-
-def _send(lines: np.ndarray, to: int) -> None:
-    """Copy all lines to the address `to` on the device, and wait until the last of them has left its buffer."""
-    import cupy
-
-    line_bytes = lines.itemsize * math.prod(lines.shape[1:])
-    plan = chunks(len(lines), line_bytes, CHUNK_BYTES)
-    stream = cupy.cuda.get_current_stream()
-    buffers = [_pinned(max(chunk.nbytes for chunk in plan)) for _ in range(BUFFERS)]
-    copied = [cupy.cuda.Event(disable_timing=True) for _ in range(BUFFERS)]
-    try:
-        with ThreadPoolExecutor(min(FILLERS, os.cpu_count() or 1), thread_name_prefix="gpulr-fill") as pool:
-            for chunk in plan:
-                copied[chunk.buffer].synchronize()  # what was never recorded is no reason to wait
-                staged = buffers[chunk.buffer][: chunk.nbytes]
-                _fill(pool, staged.view(lines.dtype).reshape(-1, *lines.shape[1:]), lines[chunk.lines])
-                _copy(to + chunk.offset, staged, stream)
-                copied[chunk.buffer].record(stream)
-    finally:
-        # Also after Ctrl-C: a buffer that is given up while the bus reads from it could be another's by then.
-        for event in copied:
-            event.synchronize()
+    def _send(self, pool: ThreadPoolExecutor, lines: np.ndarray, chunk: Chunk) -> None:
+        self._copied[chunk.buffer].synchronize()  # what was never recorded is no reason to wait
+        staged = self._buffers[chunk.buffer][: chunk.nbytes]
+        _fill(pool, staged.view(lines.dtype).reshape(-1, *lines.shape[1:]), lines[chunk.lines])
+        _copy(self._to + chunk.offset, staged, self._stream)
+        self._copied[chunk.buffer].record(self._stream)
 
 
 def _pinned(nbytes: int) -> np.ndarray:

@@ -194,16 +194,28 @@ def test_the_reference_of_an_elastic_net_has_zeros(cache):
 
 def test_a_reference_is_found_once(tall, cache, monkeypatch):
     first = reference.find(tall, cache)
-    monkeypatch.setattr(reference.ridge, "solve", lambda problem: pytest.fail("computed again"))
+    monkeypatch.setattr(reference.ridge, "solve", lambda problem, until: pytest.fail("computed again"))
     assert reference.find(tall, cache).value == first.value
     with pytest.raises(pytest.fail.Exception, match="computed again"):
         reference.find(replace(tall, C=2.0), cache)
 
 
 def test_a_reference_that_is_not_certain_is_refused(tall, tmp_path, monkeypatch):
-    monkeypatch.setattr(reference.ridge, "solve", lambda problem: (*some_solution(problem), 1.0, "a guess"))
+    monkeypatch.setattr(reference.ridge, "solve", lambda problem, until: (*some_solution(problem), 1.0, "a guess"))
     with pytest.raises(RuntimeError, match="only certain to"):
         reference.find(tall, tmp_path)
+
+
+@pytest.mark.parametrize("name", ["tall", "multinomial", "elastic_net"])
+def test_a_reference_that_takes_too_long_is_given_up(name, tmp_path, monkeypatch):
+    """In any of its loops, a pass of which takes a second here."""
+    problem, clock = problems.make(name, size=SMALL), iter(range(10**9))
+    monkeypatch.setattr(reference.newton.time, "monotonic", lambda: next(clock))
+    for seconds in range(9):
+        with pytest.raises(TimeoutError, match="no time left to find the minimum"):
+            reference.find(problem, tmp_path, seconds)
+    assert next(clock) < 200
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_solution_below_the_reference_is_complained_of(tall, cache):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import signal
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -439,3 +440,40 @@ def test_the_roofline_by_hand():
     assert roofline.seconds(card, "float64", 1, 10)[0] == pytest.approx(96e-12)
     slow = roofline.Card(1e12, 1e11, 1e11)  # arithmetic is the limit
     assert roofline.share(slow, "uint8, int8", 100) == pytest.approx(100 / 1e12 / (500 / 5e10))
+
+
+# --- the time
+
+
+def test_it_ends_when_its_time_is_up_whatever_is_under_way(tmp_path, monkeypatch):
+    def races(*arguments):
+        yield {"problem": {"name": "first"}, "why_not": "it was quick"}
+        try:
+            time.sleep(60)
+        except Exception:  # as a contestant's failure is shown, and the next one tried
+            yield {"problem": {"name": "second"}}
+
+    monkeypatch.setattr(gpu_fits, "races", races)
+    monkeypatch.delenv("GPULR_DATA", raising=False)
+    begin, file = time.monotonic(), tmp_path / "gpu.json"
+    before = signal.getsignal(signal.SIGALRM)
+    run("--rehearse", "--parts", "fit", "--parts", "cats", "--minutes", 0.02, "--json", file)
+    assert time.monotonic() - begin < 20
+    assert signal.getsignal(signal.SIGALRM) is before
+    parts = json.loads(file.read_text())["parts"]
+    assert parts["fit"]["why_not"] == "no time left"
+    assert parts["fit"]["races"] == [{"problem": {"name": "first"}, "why_not": "it was quick"}]
+
+
+def test_the_minimum_of_a_fit_has_half_of_its_share(tmp_path, monkeypatch):
+    given = []
+
+    def find(problem, cache, seconds):
+        given.append(seconds)
+        raise TimeoutError("no time left to find the minimum")
+
+    monkeypatch.setattr(reference, "find", find)
+    until = time.monotonic() + 80
+    found = list(gpu_fits.races("cpu", ("tall", "square"), SMALL, tmp_path, 1, until, lambda text: None))
+    assert [race["why_not"] for race in found] == ["TimeoutError: no time left to find the minimum"] * 2
+    assert given == [pytest.approx(20, abs=2), pytest.approx(40, abs=2)]

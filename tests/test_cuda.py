@@ -14,6 +14,10 @@ class CUDARuntimeError(RuntimeError):
     """CuPy's error of the same name."""
 
 
+class CUDADriverError(RuntimeError):
+    """CuPy's, for what it asks of the driver itself, such as the launch of a kernel."""
+
+
 class Stream:
     """Notes what happens in `events`."""
 
@@ -43,6 +47,7 @@ def events(monkeypatch):
     cuda = SimpleNamespace(
         Stream=Stream,
         Device=lambda index: SimpleNamespace(attributes={"SingleToDoublePrecisionPerfRatio": 2}),
+        driver=SimpleNamespace(CUDADriverError=CUDADriverError),
         runtime=SimpleNamespace(
             CUDARuntimeError=CUDARuntimeError,
             getDeviceProperties=lambda index: {
@@ -74,13 +79,14 @@ def test_repetitions(events):
         assert events == ["work"] * few
 
 
-def test_what_cannot_be_captured_is_launched(events, monkeypatch, caplog):
+@pytest.mark.parametrize("error", [CUDARuntimeError, CUDADriverError])
+def test_what_cannot_be_captured_is_launched(error, events, monkeypatch, caplog):
     run = CupyRuntime(0, "a.cu")
     caplog.set_level("DEBUG", logger="gpulr.cuda")
 
     def broken(self):
         events.append("end")
-        raise CUDARuntimeError("capture was invalidated")
+        raise error("capture was invalidated")
 
     with monkeypatch.context() as patch:
         patch.setattr(Stream, "end_capture", broken)
@@ -89,6 +95,19 @@ def test_what_cannot_be_captured_is_launched(events, monkeypatch, caplog):
     assert caplog.messages == ["plain launches: CUDA says: capture was invalidated"]
     monkeypatch.delattr(Stream, "begin_capture")
     assert run.capture(lambda: None) == "CuPy 0.1 captures no graphs"
+
+
+def test_a_kernel_that_a_capture_refuses_is_launched(events):
+    run, times = CupyRuntime(0, "a.cu"), []
+
+    def work():
+        times.append(len(events))
+        if events[-1:] == ["begin"]:
+            raise CUDADriverError("CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED")
+
+    repeat(run, work, 20)
+    assert events == ["enter", "begin", "end", "exit"]
+    assert len(times) == 1 + 1 + 19
 
 
 def test_an_error_of_another_kind_ends_the_capture_and_is_raised(events):

@@ -4,6 +4,7 @@ side with a recording stand-in for the launch, and its source compiled by NVRTC 
 from __future__ import annotations
 
 import mmap
+import warnings
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
@@ -12,16 +13,17 @@ from typing import ClassVar
 import numpy as np
 import pytest
 from cuda_shim import SMALL_GPU, Recorder, ShimRuntime, folder_of_kernels, use_stand_in
+from sklearn.exceptions import ConvergenceWarning
 
 from benchmarks import registers
-from gpulr import device
-from gpulr.cuda import REPETITIONS_FOR_A_GRAPH
+from gpulr import LogisticRegression, device, load_dataset, train
+from gpulr.cuda import REPETITIONS_FOR_A_GRAPH, Gpu
 from gpulr.links import curvature, softmax
 from gpulr.objective import Objective, Point
 from gpulr.passes import PASSES, fused, fused_plan, loop, named, vectorized
 from gpulr.passes.fused_plan import Plan, WidePlan, plan
 from gpulr.rows import MemoryRows
-from gpulr.solvers import LBFGS, Sketch, minimize
+from gpulr.solvers import LBFGS, GradientDescent, Sketch, minimize
 
 # Storage and computation.
 PAIRS = [(stored, "float32") for stored in ("bool", "uint8", "int8", "float16", "bfloat16", "float32")]
@@ -184,6 +186,19 @@ def test_rows_too_long_for_a_block(stored, dtype, run, rng):
         check(repeated(run, call), *arguments)
     tiles = [launch for launch in run.launches if launch[0].startswith("wide_backward")]
     assert len(tiles) >= 2 * 3 * 2  # each call twice, in several tiles
+
+
+@pytest.mark.parametrize("k", [None, 2])
+def test_tiles_are_added_in_float64(k, run):
+    """In float32, 1500 numbers of one size are off by some 1e-5 of their sum."""
+    run.gpu = Gpu(multiprocessors=1, shared_bytes=8 << 10, cache_bytes=1 << 14)  # a tile is a row
+    m, n = 1500, 4100
+    X = np.broadcast_to(np.linspace(0.1, 1, n, dtype="float32"), (m, n))
+    y, w, b = np.zeros(m, "float32"), np.zeros((n, k) if k else n, "float32"), np.zeros((k,) if k else (), "float32")
+    _, dw, _, _ = fused.propagate(X, y, w, b)
+    assert len(run.launches) == 2 * m + 1
+    of_class_0 = dw if k is None else -dw[:, 0]
+    np.testing.assert_allclose(of_class_0, 0.5 * m * X[0].astype(float), rtol=1e-7)
 
 
 def check_products(run, X, dtype, k, rng):
@@ -399,6 +414,27 @@ def test_other_objectives_descend_by_passes(use, rng):
         )
 
 
+def test_several_steps_at_once_are_for_the_lesson_alone(rng, monkeypatch):
+    """It has one scale, no shift and no penalty, which is what the kernels take; an estimator looks at every iterate."""
+    asked = set()
+
+    def noted(F, point, rate, steps):
+        plain = isinstance(F.scale, float) and F.shift is None and isinstance(F.ridge, float) and F.ridge == 0
+        asked.add(("several" if steps > 1 else "one", plain))
+        return point.params - rate * point.gradient
+
+    monkeypatch.setattr(Objective, "descend", noted)
+    train(load_dataset("digits"), iterations=300, learning_rate="auto", pass_name="vectorized")
+    assert asked == {("several", True)}
+    asked.clear()
+    X, y = rng.normal(size=(60, 4)) + 2, rng.integers(0, 2, 60)
+    for options in ({}, {"C": np.inf}, {"tol": 0}, {"standardize": True}, {"fit_intercept": False}):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            LogisticRegression(solver=GradientDescent(0.1), max_iter=9, **options).fit(X, y)
+    assert asked == {("one", False)}
+
+
 # --- what waits for the device -----------------------------------------------------------------------------------------
 
 
@@ -536,7 +572,7 @@ def test_a_pass_is_two_launches(use):
     first, second = launched(use, H200, 1_000_000, 100)
     assert first[0] == "one_read<CrossEntropy<float, 1>, float, 16, 4, 8, 128, 1, 2, false, 4>"
     assert first[1:4] == ((4 * 132, 1), 128, 4 * 32 * 4)  # 4 blocks on each multiprocessor
-    assert second[:4] == ("add_blocks<float>", (4, 1), 1024, 0)  # 100 columns, the cost and db
+    assert second[:4] == ("add_blocks<float, float>", (4, 1), 1024, 0)  # 100 columns, the cost and db
     stride, rows, n = first[4][1:4]
     assert (stride, rows, n) == (0, 1_000_000, 100)
     assert (stride.dtype, rows.dtype, n.dtype) == ("int64", "int64", "int32")  # of Index and int in the source
@@ -591,9 +627,16 @@ def test_every_plan_covers_the_columns_with_what_an_sm_has(itemsize, real_bytes,
         for rows in (1, 1000, 3 << 31):
             found = plan(rows, n, n * itemsize, 0, itemsize, real_bytes, outputs, gpu)
             if isinstance(found, WidePlan):
-                width, loads, threads = map(int, found.arguments.split(", "))
+                width, loads, threads = map(int, found.forward.arguments.split(", ")[:3])
                 assert found.width == loads * (width // itemsize) * threads
                 assert (found.slices - 1) * found.width < n <= found.slices * found.width
+                width, loads, threads = map(int, found.arguments.split(", "))
+                slice_columns, (teams, slices) = loads * (width // itemsize) * threads, found.grid
+                assert (slices - 1) * slice_columns < n <= slices * slice_columns
+                assert 1 <= teams <= found.tile
+                # What a block reads and writes of its sums is less than what it reads of X, where a tile has rows enough.
+                if real_bytes == 4 and outputs == 1 and gpu is H200 and rows > 1:
+                    assert teams * n * 16 <= found.tile * n * itemsize
                 assert 1 <= found.tile <= rows
                 assert n * itemsize * found.tile <= max(gpu.cache_bytes, n * itemsize)
                 continue

@@ -13,6 +13,7 @@ ROOT = Path(gpulr.__file__).parent
 
 # From the bottom up. A module may import those of lower layers and of its own.
 LAYERS = [
+    ["gpu_memory"],
     ["transfer"],
     ["device", "images", "data_files"],
     ["links", "products", "parallel", "datasets", "cost_model"],

@@ -11,6 +11,8 @@ its own minimum is added to the bound, to second order.
 
 from __future__ import annotations
 
+import math
+import time
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
@@ -43,24 +45,27 @@ class Reference:
     intercept: np.ndarray
 
 
-def find(problem: Problem, cache: Path) -> Reference:
+def find(problem: Problem, cache: Path, seconds: float = math.inf) -> Reference:
     """The reference of a problem, from the cache or else computed and stored there.
 
     Args:
         problem: the key is made of its very numbers, so that a cached value cannot belong to other data.
         cache: folder, made if it is missing.
+        seconds: that it may take to compute, but for what is under way then: a pass over X, or a factorization.
 
     Raises:
         RuntimeError: the bound is larger than `ACCEPTED`.
+        TimeoutError: it takes longer.
         ValueError: an l1 part for which there is no method here.
     """
+    until = time.monotonic() + seconds
     path = cache / f"{problem.name}-{_digest(problem)}.npz"
     if path.is_file():
         with np.load(path) as stored:
             coef, intercept = stored["coef"], stored["intercept"]
             return Reference(float(stored["value"]), float(stored["bound"]), str(stored["method"]), coef, intercept)
     solve = elastic_net.solve if problem.l1_ratio > 0 else ridge.solve
-    coef, intercept, bound, method = solve(problem)
+    coef, intercept, bound, method = solve(problem, until)
     value = objective(problem, coef, intercept)
     found = Reference(value, bound / value, method, coef, intercept)
     if found.bound > ACCEPTED:

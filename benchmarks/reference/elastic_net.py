@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import partial
 
 import numpy as np
@@ -9,10 +10,12 @@ from scipy.special import expit
 
 from benchmarks.evaluate import losses, penalty
 from benchmarks.problem import Problem
-from benchmarks.reference.newton import GOAL, LARGEST_HESSIAN, step_length
+from benchmarks.reference.newton import GOAL, LARGEST_HESSIAN, require_time, step_length
 
 
-def solve(problem: Problem, iterations: int = 100) -> tuple[np.ndarray, np.ndarray, float, str]:
+def solve(
+    problem: Problem, until: float = math.inf, iterations: int = 100
+) -> tuple[np.ndarray, np.ndarray, float, str]:
     """The minimum of a problem with 0 < l1_ratio < 1: see `benchmarks.reference.ridge.solve`.
 
     Raises:
@@ -30,6 +33,7 @@ def solve(problem: Problem, iterations: int = 100) -> tuple[np.ndarray, np.ndarr
     l1 = np.append(np.full(n, problem.l1_ratio), 0.0)
     p = np.zeros(n + 1)
     for _ in range(iterations):
+        require_time(until)
         z = X @ p
         a = expit(z)
         value = _value(problem, p, z)
@@ -39,7 +43,7 @@ def solve(problem: Problem, iterations: int = 100) -> tuple[np.ndarray, np.ndarr
         if bound <= GOAL * value:
             break
         H = X.T @ (curvature[:, None] * X) + np.diag(ridge)
-        d = _coordinate_descent(H, gradient, l1, p) - p
+        d = _coordinate_descent(H, gradient, l1, p, until) - p
         u = X @ d
         slope = gradient @ d + l1 @ (np.abs(p + d) - np.abs(p))
         step = step_length(partial(_along, problem, p, z, d, u), value, slope)
@@ -62,10 +66,11 @@ def _bound(problem: Problem, gradient: np.ndarray, l1: np.ndarray, p: np.ndarray
     return bound + (float(gradient[-1]) ** 2 / (2 * of_intercept) if problem.intercept else 0.0)
 
 
-def _coordinate_descent(H: np.ndarray, gradient: np.ndarray, l1: np.ndarray, p: np.ndarray) -> np.ndarray:
+def _coordinate_descent(H: np.ndarray, gradient: np.ndarray, l1: np.ndarray, p: np.ndarray, until: float) -> np.ndarray:
     """The minimum over q of gradientᵀ(q − p) + (q − p)ᵀH(q − p)/2 + Σ l1ⱼ|qⱼ|; all (n + 1,)."""
     q, slope = p.copy(), gradient.copy()  # slope: the derivative of the smooth part at q
     for _ in range(1_000):
+        require_time(until)
         moved = 0.0
         for j in range(len(q)):
             target = q[j] - slope[j] / H[j, j]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 
 LARGEST_HESSIAN = 2_000
@@ -25,3 +26,9 @@ def step_length(along: Callable[[float], float], value: float, slope: float) -> 
     while along(step) > value + 1e-4 * step * slope + 1e-14 * value and step > 1e-6:
         step /= 2
     return step
+
+
+def require_time(until: float) -> None:
+    """Raises TimeoutError when `time.monotonic` is past `until`: there is no minimum that is not proven."""
+    if time.monotonic() > until:
+        raise TimeoutError("no time left to find the minimum")

@@ -6,6 +6,7 @@ intercept keeps zeros.
 
 from __future__ import annotations
 
+import math
 from functools import partial
 
 import numpy as np
@@ -14,15 +15,20 @@ from scipy.special import expit, softmax
 
 from benchmarks.evaluate import losses
 from benchmarks.problem import Matrix, Problem
-from benchmarks.reference.newton import GOAL, LARGEST_HESSIAN, step_length
+from benchmarks.reference.newton import GOAL, LARGEST_HESSIAN, require_time, step_length
 
 
-def solve(problem: Problem, iterations: int = 100) -> tuple[np.ndarray, np.ndarray, float, str]:
-    """The minimum of a problem with l1_ratio 0.
+def solve(
+    problem: Problem, until: float = math.inf, iterations: int = 100
+) -> tuple[np.ndarray, np.ndarray, float, str]:
+    """The minimum of a problem with l1_ratio 0, by a time of `time.monotonic`.
 
     Returns:
         coef (k, n), intercept (k,) (k is 1 for two classes), the proven bound on F − F* (see `benchmarks.reference`), and
         the name of the method.
+
+    Raises:
+        TimeoutError: it takes longer.
     """
     # Once: the passes over X are many. The race itself needs more memory, a copy of X for every competitor.
     X = problem.features("float64")
@@ -33,6 +39,7 @@ def solve(problem: Problem, iterations: int = 100) -> tuple[np.ndarray, np.ndarr
     Z = _margins(X, P)
     first = None
     for _ in range(iterations):
+        require_time(until)
         value = _value(problem, P, Z)
         probabilities = expit(Z) if Z.shape[1] == 1 else softmax(Z, axis=1)
         G = _gradient(problem, X, P, probabilities)
@@ -42,11 +49,11 @@ def solve(problem: Problem, iterations: int = 100) -> tuple[np.ndarray, np.ndarr
         size = float(np.linalg.norm(G))
         first = first or size
         if exact:
-            D = -linalg.solve(_hessian(problem, X, probabilities), G, assume_a="pos")
+            D = -linalg.solve(_hessian(problem, X, probabilities, until), G, assume_a="pos")
         else:
             # The residual shrinks with the gradient: convergence is faster than linear (Nocedal & Wright, "Numerical
             # Optimization" (2006), theorem 7.2).
-            D = -_conjugate_gradients(problem, X, probabilities, G, tol=min(1e-2, size / first))
+            D = -_conjugate_gradients(problem, X, probabilities, G, min(1e-2, size / first), until)
         U = _margins(X, D)
         step = step_length(partial(_along, problem, P, Z, D, U), value, np.sum(G * D))
         P = P + step * D
@@ -92,13 +99,14 @@ def _bound(problem: Problem, G: np.ndarray, probabilities: np.ndarray) -> float:
     return of_weights + float(G[-1] @ np.linalg.pinv(H, hermitian=True) @ G[-1]) / 2
 
 
-def _hessian(problem: Problem, X: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
+def _hessian(problem: Problem, X: np.ndarray, probabilities: np.ndarray, until: float) -> np.ndarray:
     """∇²F (n + 1, n + 1) of two classes; 1 for the intercept where there is none."""
     n = X.shape[1]
     H = np.diag(np.append(np.ones(n), 0.0 if problem.intercept else 1.0))
     curvature = problem.C * (probabilities * (1 - probabilities))
     step = max(1, (1 << 22) // n)
     for start in range(0, len(X), step):
+        require_time(until)
         block, d = X[start : start + step], curvature[start : start + step]
         weighted = d * block
         H[:n, :n] += block.T @ weighted
@@ -111,7 +119,13 @@ def _hessian(problem: Problem, X: np.ndarray, probabilities: np.ndarray) -> np.n
 
 
 def _conjugate_gradients(
-    problem: Problem, X: Matrix, probabilities: np.ndarray, G: np.ndarray, tol: float, iterations: int = 5_000
+    problem: Problem,
+    X: Matrix,
+    probabilities: np.ndarray,
+    G: np.ndarray,
+    tol: float,
+    until: float,
+    iterations: int = 5_000,
 ) -> np.ndarray:
     """D with ‖∇²F D − G‖ ≤ tol ‖G‖ in the norm of the preconditioner, the diagonal of ∇²F; of G's shape."""
     d = problem.C * probabilities * (1 - probabilities)
@@ -123,6 +137,7 @@ def _conjugate_gradients(
     for _ in range(iterations):
         if rho <= goal:
             break
+        require_time(until)
         curved = problem.C * _curved(probabilities, _margins(X, V))
         HV = np.vstack([X.T @ curved + V[:-1], problem.intercept * np.sum(curved, axis=0)])
         step = rho / np.sum(V * HV)

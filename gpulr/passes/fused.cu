@@ -466,8 +466,8 @@ __global__ void __launch_bounds__(THREADS, BLOCKS)
 
 // The sum over the blocks of number i of `count` partial sums and then `others` scalars, in float64, for lane 0 of the warp
 // whose number `mine` it is. A block takes 32 numbers, its warps every 32nd partial sum of them.
-template <class Real>
-__device__ inline double sum_over_blocks(const Real* __restrict__ partial, const double* __restrict__ scalars, int blocks,
+template <class Partial>
+__device__ inline double sum_over_blocks(const Partial* __restrict__ partial, const double* __restrict__ scalars, int blocks,
                                          Index count, int others, Index& mine) {
     __shared__ double of_warp[32][33];
     const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
@@ -486,9 +486,9 @@ __device__ inline double sum_over_blocks(const Real* __restrict__ partial, const
 }
 
 // out[i] (count,) = sum over the blocks of partial[block][i], then totals (others,) of scalars likewise; in float64.
-template <class Real>
+template <class Partial, class Real>
 __global__ void __launch_bounds__(1024)
-    add_blocks(const Real* __restrict__ partial, const double* __restrict__ scalars, int blocks, Index count, int others,
+    add_blocks(const Partial* __restrict__ partial, const double* __restrict__ scalars, int blocks, Index count, int others,
                Real* __restrict__ out, double* __restrict__ totals) {
     Index mine;
     const double sum = sum_over_blocks(partial, scalars, blocks, count, others, mine);
@@ -522,14 +522,15 @@ __global__ void __launch_bounds__(1024)
 
 // The second half of a pass over a tile of rows that the second-level cache holds, after one_read<Product> with slices:
 // margins are (slices, rows, OUTPUTS), the parts of X w. Block (x, y) takes the x-th share of the rows and the y-th slice of
-// the columns; partial[x] (columns, OUTPUTS) and scalars[x] are added to unless this is the `first` tile. Slice 0 writes z.
+// the columns; partial[x] (columns, OUTPUTS), in float64 since tiles are many, and scalars[x] are added to unless this is the
+// `first` tile. Slice 0 writes z.
 template <class Pointwise, class Stored, int BYTES, int LOADS, int THREADS>
 __global__ void __launch_bounds__(THREADS)
     wide_backward(const Stored* __restrict__ X, Index stride, int rows, int columns,
                   const typename Pointwise::Real* __restrict__ margins, int slices,
                   const typename Pointwise::Real* __restrict__ b, const typename Pointwise::Real* __restrict__ known,
                   const typename Pointwise::Real* __restrict__ s, typename Pointwise::Real* __restrict__ z,
-                  typename Pointwise::Real* __restrict__ partial, double* __restrict__ scalars, int first) {
+                  double* __restrict__ partial, double* __restrict__ scalars, int first) {
     typedef typename Pointwise::Real Real;
     constexpr int K = Pointwise::OUTPUTS, KNOWN = Pointwise::KNOWN, V = BYTES / sizeof(Stored);
     __shared__ Real factor[THREADS][K];
@@ -540,16 +541,7 @@ __global__ void __launch_bounds__(THREADS)
     const int end = begin + share < rows ? begin + share : rows;
     partial += (Index)blockIdx.x * columns * K;
 
-    Real gradient[LOADS][V][K];
-#pragma unroll
-    for (int j = 0; j < LOADS; ++j) {
-#pragma unroll
-        for (int i = 0; i < V; ++i) {
-#pragma unroll
-            for (int k = 0; k < K; ++k)
-                gradient[j][i][k] = first || column(j) >= columns ? Real(0) : partial[(column(j) + i) * K + k];
-        }
-    }
+    Real gradient[LOADS][V][K] = {};
     double sums[1 + K] = {};
     for (int chunk = begin; chunk < end; chunk += THREADS) {
         const int row = chunk + threadIdx.x;
@@ -599,7 +591,8 @@ __global__ void __launch_bounds__(THREADS)
         for (int i = 0; i < V; ++i) {
 #pragma unroll
             for (int k = 0; k < K; ++k) {
-                if (column(j) < columns) partial[(column(j) + i) * K + k] = gradient[j][i][k];
+                double* const sum = partial + (column(j) + i) * K + k;
+                if (column(j) < columns) *sum = first ? gradient[j][i][k] : *sum + gradient[j][i][k];
             }
         }
     }

@@ -10,7 +10,7 @@ holds: for several outputs a matrix product is the faster way, and for columns t
 kernel of its own, which nothing asks for yet.
 
 The computation is in w's dtype, float32 or float64. A block of threads adds up at most some thousand rows in it, and blocks
-are added in float64, in one order: the same call gives the same bits on the same GPU.
+and tiles are added in float64, in one order: the same call gives the same bits on the same GPU.
 
 Nothing here waits for the device.
 """
@@ -178,7 +178,7 @@ class _Rows:
         plan = self._plan() if self.by_kernel else None
         if not isinstance(plan, Plan):
             return False
-        z, partial, scalars = self._margins(), *self._workspace(plan.grid)
+        z, partial, scalars = self._margins(), *self._workspace(plan.grid, self.dtype)
         count, others = np.int64(self.w.size), np.int32(1 + self.outputs)
         arguments = (partial, scalars, np.int32(plan.grid), count, others, *update, self.w, self.b)
         kernel, grid = f"add_blocks_and_descend<{REAL[self.dtype.name]}>", -(-(self.w.size + 1 + self.outputs) // 32)
@@ -194,19 +194,19 @@ class _Rows:
 
     def _sums(self, pointwise: str, known: Array) -> tuple[Array, Array, Array, Array]:
         plan, z = self._plan(), self._margins()
-        blocks = plan.grid if isinstance(plan, Plan) else plan.grid[0]
-        partial, scalars = self._workspace(blocks)
         if isinstance(plan, Plan):
+            blocks, (partial, scalars) = plan.grid, self._workspace(plan.grid, self.dtype)
             self._one_read(pointwise, plan, known, z, partial, scalars)
         else:
+            blocks, (partial, scalars) = plan.grid[0], self._workspace(plan.grid[0], np.float64)
             self._two_reads(pointwise, plan, known, z, partial, scalars)
         dw, totals = self.run.empty(self.w.shape, self.dtype), self.run.empty((1 + self.outputs,), np.float64)
         self._add(partial, scalars, blocks, dw, totals)
         return totals[0, ...], dw, totals[1, ...] if self.two else totals[1:], z
 
-    def _workspace(self, blocks: int) -> tuple[Array, Array]:
-        """For the sums of each block: gradients, and cost with those of dz."""
-        partial = self.run.empty((blocks, *self.w.shape), self.dtype)
+    def _workspace(self, blocks: int, dtype: Any) -> tuple[Array, Array]:
+        """For the sums of each block: gradients, in this dtype, and cost with those of dz."""
+        partial = self.run.empty((blocks, *self.w.shape), dtype)
         return partial, self.run.empty((blocks, 1 + self.outputs), np.float64)
 
     def _one_read(
@@ -266,7 +266,8 @@ class _Rows:
         arguments = (
             *(partial, or_null(scalars), np.int32(blocks), np.int64(count), np.int32(others), out, or_null(totals)),
         )
-        self.run.launch(f"add_blocks<{REAL[self.dtype.name]}>", (-(-(count + others) // 32), 1), 1024, 0, arguments)
+        kernel = f"add_blocks<{REAL[partial.dtype.name]}, {REAL[self.dtype.name]}>"
+        self.run.launch(kernel, (-(-(count + others) // 32), 1), 1024, 0, arguments)
 
     def _kernel(self, name: str, pointwise: str, arguments: str) -> str:
         real, stored = REAL[self.dtype.name], STORED[self.X.dtype.name]

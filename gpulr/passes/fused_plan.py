@@ -54,6 +54,10 @@ LINE = 128
 # Part of the second-level cache that a tile of wide rows may have: what else passes through it comes and goes.
 TILE_SHARE = 0.5
 
+# Numbers of gradient that a thread holds of wide rows. More would be shared by fewer blocks for each slice of the columns,
+# which have to read and write their sums, in float64, after every tile: few columns and many rows keep these a part of X.
+WIDE_NUMBERS = 8
+
 
 @dataclass(frozen=True)
 class Shape:
@@ -97,7 +101,8 @@ class WidePlan:
         tile: rows of a tile.
         slices, width: of `one_read`, and its launch: grid (forward.grid, slices).
         forward: see `Plan`.
-        arguments, grid, threads: of `wide_backward`: the first of the grid are shares of the rows, the second slices.
+        arguments, grid, threads: of `wide_backward`: the first of the grid are shares of the rows, the second slices of its
+            own, which are narrower.
     """
 
     tile: int
@@ -222,10 +227,15 @@ def _wide(rows: int, columns: int, width: int, itemsize: int, a_number: int, gpu
     while width > itemsize and width // itemsize * a_number > 32:
         width //= 2
     per_load = width // itemsize
-    loads = max(1, 32 // (per_load * a_number))
-    slice_columns = loads * per_load * threads
-    slices = -(-columns // slice_columns)
     tile = max(1, min(rows, int(gpu.cache_bytes * TILE_SHARE) // (columns * itemsize)))
-    teams = max(1, min(tile, 2 * gpu.multiprocessors // slices))
+
+    def launch(numbers: int) -> tuple[int, int, tuple[int, int]]:
+        """Loads for so many numbers a thread, the columns of a slice, and the grid: shares of the rows, and slices."""
+        loads = max(1, numbers // (per_load * a_number))
+        slices = -(-columns // (loads * per_load * threads))
+        return loads, loads * per_load * threads, (max(1, min(tile, 2 * gpu.multiprocessors // slices)), slices)
+
+    loads, slice_columns, (teams, slices) = launch(32)
     forward = Plan(f"{width}, {loads}, {threads}, {threads}, 1, 2, false, 1", teams, threads, 0)
-    return WidePlan(tile, slices, slice_columns, forward, f"{width}, {loads}, {threads}", (teams, slices), threads)
+    loads, _, grid = launch(WIDE_NUMBERS)
+    return WidePlan(tile, slices, slice_columns, forward, f"{width}, {loads}, {threads}", grid, threads)

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
-from typing import Any, TypeVar
+from functools import cached_property, wraps
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from array_api_compat import device, is_cupy_array, is_numpy_array, is_torch_array
 
 from gpulr import cost_model, products
-from gpulr.device import Array, array_namespace, available_memory, floats
+from gpulr.device import Array, array_namespace, available_memory, current_device_of, floats
+from gpulr.gpu_memory import give_back, out_of_memory
 from gpulr.parallel import in_blocks, ordered
 from gpulr.passes import AS_STORED, PASSES, Propagate, fused
+from gpulr.transfer import Arrival
 
+P = ParamSpec("P")
 T = TypeVar("T")
 R = TypeVar("R")
 
@@ -36,6 +39,30 @@ GRAM_TILE = 256
 SAMPLE = 16384
 
 
+def _with_room(method: Callable[Concatenate[MemoryRows, P], R]) -> Callable[Concatenate[MemoryRows, P], R]:
+    """The method, called again with blocks half as large where a GPU had no room; so are all blocks after it.
+
+    What is free when the blocks are chosen may be somebody else's when they are needed.
+    """
+
+    @wraps(method)
+    def call(rows: MemoryRows, /, *args: P.args, **options: P.kwargs) -> R:
+        first = True
+        while True:
+            try:
+                return method(rows, *args, **options)
+            except out_of_memory():
+                if rows._block_bytes <= BLOCK_BYTES and not first:
+                    raise
+            # Here, not above: an error that is being handled holds the arrays of the block that failed.
+            first = False
+            with current_device_of(rows.X):
+                give_back()
+            vars(rows)["_block_bytes"] = max(BLOCK_BYTES, rows._block_bytes // 2)
+
+    return call
+
+
 @dataclass(frozen=True)
 class MemoryRows:
     """The samples as rows, with their labels.
@@ -47,6 +74,7 @@ class MemoryRows:
         given_total: stands in for Σs, see `take`.
         origin: (n,) in float64, subtracted from every row as it is read: the samples are x − origin. None is zero. For
             columns far from zero: in X w the large terms that all rows share would cost the digits in which they differ.
+        arrival: of an X that is on its way to a GPU, whose rows are to be read by `stored`; else None.
     """
 
     X: Array
@@ -54,29 +82,37 @@ class MemoryRows:
     sample_weight: Array | None = None
     given_total: float | None = None
     origin: Array | None = None
+    arrival: Arrival | None = None
+
+    def stored(self, rows: slice = slice(None)) -> Array:
+        """Rows of X as they are stored, there for whatever is launched next."""
+        if self.arrival is not None:
+            self.arrival.wait(rows)
+        return self.X[rows, :]
 
     def take(self, indices: Array) -> MemoryRows:
         """Copies of some rows, (j,) indices. Σs becomes their share of it, so that means over them are unbiased."""
-        xp = array_namespace(self.X, indices)
+        xp, stored = array_namespace(self.X, indices), self.stored()
         s = None if self.sample_weight is None else xp.take(self.sample_weight, indices, axis=0)
         share = self.total_weight * indices.shape[0] / self.y.shape[0]
         # NumPy's take would copy all of an X in Fortran order first.
-        X = self.X[indices] if is_numpy_array(self.X) else xp.take(self.X, indices, axis=0)
+        X = stored[indices] if is_numpy_array(stored) else xp.take(stored, indices, axis=0)
         return MemoryRows(X, xp.take(self.y, indices, axis=0), s, share, self.origin)
 
+    @_with_room
     def propagate(self, one_pass: Propagate, w: Array, b: Array) -> tuple[Array, Array, Array, Array]:
         """One pass over all rows, block by block: as in `gpulr.passes`, the sums added in order in float64."""
         xp = array_namespace(w)
 
         def of_block(rows: slice) -> tuple[list[Array], Array]:
             s = None if self.sample_weight is None else self.sample_weight[rows]
-            X = self.X[rows, :] if self.origin is None else self._block(rows, w.dtype)
+            X = self.stored(rows) if self.origin is None else self._block(rows, w.dtype)
             *sums, z = one_pass(X, self.y[rows], w, b, s)
             return [xp.astype(part, xp.float64, copy=False) for part in sums], z
 
         blocks = self._blocks(w.dtype)
         if one_pass in AS_STORED and self.origin is None:
-            blocks = [slice(0, self.X.shape[0])]  # a kernel takes all rows
+            blocks = self._as_they_arrive([slice(0, self.X.shape[0])])  # a kernel takes all rows
             if one_pass is PASSES["compiled"]:
                 blocks = _slices(self.X, self.X.dtype, _host_block_bytes(self.X, LARGER_COMPILED_BLOCKS))
         (cost, dw, db), Z = added_and_joined(self._ordered(of_block, blocks))
@@ -87,6 +123,7 @@ class MemoryRows:
         """Σs, the number of samples when they have no weights."""
         return total_weight(self.y, self.sample_weight) if self.given_total is None else self.given_total
 
+    @_with_room
     def matmul(self, w: Array) -> Array:
         """X w: (m,) for w (n,), (m, k) for w (n, k), in w's dtype."""
         if (
@@ -94,9 +131,10 @@ class MemoryRows:
             and self.origin is None
             and fused.why_not(self.X, 1 if w.ndim == 1 else w.shape[1]) is None
         ):
-            return fused.matmul(self.X, w)
+            return fused.matmul(self.stored(), w)
         return joined(list(self._ordered(lambda rows: self._block(rows, w.dtype) @ w, self._blocks(w.dtype))))
 
+    @_with_room
     def rmatmul(self, z: Array) -> Array:
         """Xᵀ z: (n,) for z (m,), (n, k) for z (m, k), in z's dtype; blocks added in order in float64."""
         xp = array_namespace(self.X, z)
@@ -108,6 +146,7 @@ class MemoryRows:
         (total,) = added(self._ordered(of_block, self._blocks(z.dtype)))
         return xp.astype(total, z.dtype, copy=False)
 
+    @_with_room
     def gram(self) -> Array:
         """K = X Xᵀ: (m, m) in float64.
 
@@ -115,8 +154,8 @@ class MemoryRows:
         up to the diagonal. Products of integers are formed in float64, where they are exact: 64 × 64 × 3 pixels overflow the
         24 bits of a float32, and K is formed only once.
         """
-        xp, (m, n) = array_namespace(self.X, self.y), self.X.shape
-        dtype = self.y.dtype if _is_floating(self.X) else xp.float64
+        xp, (m, n), X = array_namespace(self.X, self.y), self.X.shape, self.stored()
+        dtype = self.y.dtype if _is_floating(X) else xp.float64
         spread = in_blocks() and is_numpy_array(self.X)
         height = GRAM_TILE if spread else m
         # A block is worth GRAM_TILE products of each number; to add its tile in float64 takes as long as a few.
@@ -129,7 +168,7 @@ class MemoryRows:
         def product(rows: slice, of: slice) -> list[Array]:
             """The rows of K as far as the diagonal's end, over one block of columns."""
             origin = None if self.origin is None else self.origin[of]
-            block = _converted(self.X[: rows.stop, of], dtype, origin)
+            block = _converted(X[: rows.stop, of], dtype, origin)
             return [xp.astype(block[rows, :] @ block.T, xp.float64, copy=False)]
 
         def tile(rows: slice) -> Array:
@@ -146,8 +185,11 @@ class MemoryRows:
         K += xp.tril(K, k=-1).T
         return K
 
+    @_with_room
     def scatter(self, d: Array, columns: Array | None = None) -> tuple[Array, Array]:
         """Xᵀ diag(d) X (n, n) and Xᵀ d (n,) for d (m,) ≥ 0, in float64; blocks multiplied in d's dtype.
+
+        Those in float32 have all its digits, unless CuPy or PyTorch was told otherwise in its own way.
 
         Of some columns of X only, where their indices (j,) are given: (j, j) and (j,).
         """
@@ -159,7 +201,7 @@ class MemoryRows:
                 block = self._block(rows, d.dtype)
             else:
                 origin = None if self.origin is None else xp.take(self.origin, columns, axis=0)
-                block = _converted(xp.take(self.X[rows, :], columns, axis=1), d.dtype, origin)
+                block = _converted(xp.take(self.stored(rows), columns, axis=1), d.dtype, origin)
             block = root[:, None] * block
             return [xp.astype(part, xp.float64, copy=False) for part in (block.T @ block, root @ block)]
 
@@ -182,18 +224,19 @@ class MemoryRows:
         mean, spread = self.take(rows).moments()
         (rare,) = xp.nonzero(spread == 0)
         if rare.shape[0]:
-            columns = replace(self, X=xp.take(self.X, rare, axis=1), origin=None).moments()
+            columns = replace(self, X=xp.take(self.stored(), rare, axis=1), origin=None, arrival=None).moments()
             mean, spread = (_with_entries(a, rare, b) for a, b in zip((mean, spread), columns, strict=True))
         return mean, spread
 
+    @_with_room
     def moments(self) -> tuple[Array, Array]:
         """Weighted mean and standard deviation of each column of X itself, whatever the origin: (n,), (n,) in float64."""
         xp, dtype = array_namespace(self.X, self.y), self.y.dtype
         # Moments about the first row: those about zero lose all digits when a column is far from zero.
-        origin = xp.astype(self.X[0, :], xp.float64)
+        origin = xp.astype(self.stored(slice(0, 1))[0, :], xp.float64)
 
         def of_block(rows: slice) -> list[Array]:
-            block = _converted(self.X[rows, :], dtype, origin)
+            block = _converted(self.stored(rows), dtype, origin)
             s = xp.ones_like(self.y[rows]) if self.sample_weight is None else self.sample_weight[rows]
             return [xp.astype(part, xp.float64, copy=False) for part in (s @ block, s @ block**2)]
 
@@ -216,7 +259,7 @@ class MemoryRows:
         return self.origin @ xp.astype(w, xp.float64, copy=False)
 
     def _block(self, rows: slice, dtype: object) -> Array:
-        return _converted(self.X[rows, :], dtype, self.origin)
+        return _converted(self.stored(rows), dtype, self.origin)
 
     def _ordered(self, function: Callable[[T], R], items: Sequence[T]) -> Iterator[R]:
         """function(item) for each item, in order; on the host's cores where these are what NumPy computes with.
@@ -226,7 +269,11 @@ class MemoryRows:
         return ordered(function, items) if is_numpy_array(self.X) else map(function, items)
 
     def _blocks(self, dtype: object, always: bool = False) -> list[slice]:
-        return _slices(self.X, dtype, self._block_bytes, always=always or self.origin is not None)
+        return self._as_they_arrive(_slices(self.X, dtype, self._block_bytes, always=always or self.origin is not None))
+
+    def _as_they_arrive(self, blocks: list[slice]) -> list[slice]:
+        """The blocks; in parts where X is on its way, so that the work on what is there goes on beside the copies."""
+        return blocks if self.arrival is None else [part for block in blocks for part in self.arrival.parts(block)]
 
     @cached_property
     def _block_bytes(self) -> int:

@@ -48,7 +48,7 @@ def compile_kernels(kernels: list[str], path: str, folder: Path) -> dict[str, ct
     """The kernels of a source, by their C++ names, as functions of (Launch, arguments); compiled once for a folder."""
     lines = [
         source(path),
-        f"thread_local double dynamic[{256 << 7}];",
+        f"thread_local __align__(16) double dynamic[{256 << 7}];",
         *(
             f'extern "C" void kernel_{i}(shim::Launch* how, void** arguments) '
             f"{{ shim::launch(&{kernel}, *how, arguments, dynamic); }}"

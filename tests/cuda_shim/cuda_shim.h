@@ -25,6 +25,7 @@
 #define __global__
 #define __device__
 #define __launch_bounds__(...)
+#define __align__(bytes) __attribute__((aligned(bytes)))
 #define __shared__ thread_local  // as `static`, but it goes with `extern`; all fibers are one thread
 
 struct dim3_ { unsigned x, y; };

@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 from sklearn.exceptions import ConvergenceWarning
 
-from gpu.conftest import PAIRS, same_place
-from gpulr import LogisticRegression
+from gpu.conftest import FOR_CUPY, PAIRS, Library, same_place
+from gpulr import LogisticRegression, transfer
 from gpulr.device import device
 from gpulr.estimator import NON_SMOOTH, SMOOTH
 from gpulr.objective import Objective
 from gpulr.passes import PASSES
-from gpulr.rows import MemoryRows
+from gpulr.rows import MemoryRows, memory
 from gpulr.solvers import LBFGS, SGD, SOLVERS, GradientDescent, Newton, Sketch, minimize
 
 
@@ -108,14 +108,28 @@ def test_a_fit_gives_the_same_bits_again(library, solver, shape, rng):
 # --- reads from the device
 
 
-@pytest.fixture
-def objective(library, rng):
+@pytest.fixture(params=["vectorized", *FOR_CUPY])
+def objective(library, request, rng):
     """On standardized samples; reads can be counted."""
     if library.name == "numpy":
         pytest.skip("NumPy's methods cannot be counted, and cost nothing")
+    if request.param in FOR_CUPY and library.name != "cupy":
+        pytest.skip(f"{request.param} is for CuPy")
     X, y = samples(rng, 2000, 12, dtype="float32")
     rows = MemoryRows(library.put(X), library.put(y.astype("float32")))
-    return Objective(rows, library.put(np.zeros(13, "float32")), 1.0, None, 1e-3)
+    return Objective(rows, library.put(np.zeros(13, "float32")), 1.0, None, 1e-3, one_pass=PASSES[request.param])
+
+
+@pytest.mark.gpu
+def test_steps_in_a_graph_read_nothing(one_gpu, rng):
+    """Without a penalty, as the lesson trains."""
+    X, y = samples(rng, 2000, 12, dtype="float32")
+    rows = MemoryRows(one_gpu.asarray(X), one_gpu.asarray(y.astype("float32")))
+    F = Objective(rows, one_gpu.zeros(13, "float32"), one_pass=PASSES["fused"])
+    with Library("cupy", one_gpu.asarray).counting_reads() as seen:
+        minimize(F, GradientDescent(0.5), max_iter=2000, record_every=1000)
+    assert len(seen) <= 2 * 3
+    assert F.reads == 2001
 
 
 def test_reads_are_counted(library):
@@ -212,6 +226,28 @@ def test_work_stays_on_the_second_gpu(second_gpu, rng):
     of_host = LogisticRegression(device="cuda:1").fit(X, y)
     assert of_host.device_ == "cuda:1"
     np.testing.assert_allclose(of_host.coef_, expected.coef_, atol=1e-6)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("stored", ["uint8", "float32"])
+@pytest.mark.parametrize("one_pass", ["vectorized", "fused"])
+def test_many_blocks_on_the_second_gpu(second_gpu, one_pass, stored, rng, monkeypatch):
+    """A fit in blocks of some rows, of samples there and of samples that are sent there in chunks."""
+    monkeypatch.setattr(memory, "block_bytes", lambda X: 1 << 14)
+    monkeypatch.setattr(transfer, "CHUNK_BYTES", 1 << 14)
+    monkeypatch.setattr(transfer, "LARGE", 1 << 15)
+    X = rng.integers(0, 9, (20_000, 9)).astype(stored)
+    y = (X[:, 0] + rng.integers(0, 9, 20_000) > X[:, 1] + 4).astype("int64")
+    options = {"one_pass": one_pass, "solver": "newton", "standardize": True}
+    expected = LogisticRegression(device="cuda:0", **options).fit(X, y)
+    with second_gpu.cuda.Device(1):
+        Xd, yd = second_gpu.asarray(X), second_gpu.asarray(y)
+    there = LogisticRegression(**options).fit(Xd, yd)
+    sent = LogisticRegression(device="cuda:1", **options).fit(X, y)
+    assert (there.device_, sent.device_) == ("cuda:1", "cuda:1")
+    assert device(there.coef_).id == 1
+    for found in (there.coef_.get(), sent.coef_):
+        np.testing.assert_allclose(found, expected.coef_, rtol=1e-2, atol=1e-3)
 
 
 @pytest.mark.gpu

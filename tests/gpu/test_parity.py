@@ -2,25 +2,33 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import warnings
 
 import numpy as np
 import pytest
 from sklearn.exceptions import ConvergenceWarning
 
-from gpu.conftest import FOR_CUPY, PAIRS, same_place
-from gpulr import LogisticRegression, margin_descent
+from gpu.conftest import FOR_CUPY, PAIRS, Library, same_place
+from gpulr import LogisticRegression, linear_algebra, margin_descent, transfer
+from gpulr.datasets import Dataset
+from gpulr.device import Device
 from gpulr.estimator import NON_SMOOTH, SMOOTH
+from gpulr.links import curvature, softmax
 from gpulr.objective import Objective
-from gpulr.passes import PASSES, vectorized
+from gpulr.passes import PASSES, fused, vectorized
 from gpulr.rows import MemoryRows
 from gpulr.solvers import SGD
+from gpulr.training import train
 
 STORED = ("bool", "uint8", "int8", "int16", "float16", "bfloat16", "float32", "float64")
-# What the passes made for CuPy take; others are converted before them.
-AS_STORED = ("uint8", "int8", "float16", "bfloat16", "float32", "float64")
-
 RELATIVE = {"float32": 2e-5, "float64": 1e-11}
+
+
+def library_of(cupy):
+    return Library("cupy", cupy.asarray)
 
 
 def integers(rng, m, n):
@@ -57,8 +65,6 @@ def check(library, found, X, y, w, b, s, dtype, sums=None):
 @pytest.mark.parametrize("stored", STORED)
 @pytest.mark.parametrize(("library", "one_pass"), PAIRS, indirect=["library"])
 def test_every_pass_and_storage_dtype(library, one_pass, stored, dtype, rng):
-    if one_pass in FOR_CUPY and (stored not in AS_STORED or (stored == "float64") != (dtype == "float64")):
-        pytest.skip(f"{one_pass} computes in float32, and in float64 for float64; others are converted")
     if one_pass == "loop" and stored == "bfloat16":
         pytest.skip("no list of Python's numbers is made of bfloat16 by every library")
     X = integers(rng, 257, 33)
@@ -144,6 +150,90 @@ def test_rows_in_blocks(library, stored, rng, monkeypatch):
     np.testing.assert_allclose(library.get(single), X.T @ s, rtol=1e-4)
 
 
+# --- the other two kernels
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("stored", STORED)
+@pytest.mark.parametrize(("n", "k"), [(33, None), (100, 3), (4097, None), (40000, None), (37, 12)])
+def test_products_along_a_direction(one_gpu, stored, dtype, n, k, rng):
+    """X d and the Hessian's product with d, each in one read; 12 outputs and int16 go through products of matrices."""
+    X, on_gpu = integers(rng, 129, n), library_of(one_gpu)
+    _, d, d_b, s = arguments(rng, X, dtype, k)
+    z = np.asarray(rng.normal(size=(129, *d.shape[1:])) * 2, dtype)
+    Xd = on_gpu.stored(X, stored)
+    t = X @ d.astype("float64")
+    tolerance = {"rtol": RELATIVE[dtype], "atol": RELATIVE[dtype] * 30 * max(1.0, float(np.abs(t).max()))}
+    np.testing.assert_allclose(fused.matmul(Xd, one_gpu.asarray(d)).get(), t, **tolerance)
+    t = t + d_b
+    for weights in (s, None):
+        square, product, single, along = (
+            part.get()
+            for part in fused.hessian_product(
+                Xd, *(one_gpu.asarray(a) for a in (z, d, d_b)), None if weights is None else one_gpu.asarray(weights)
+            )
+        )
+        C = curvature(z.astype("float64")) * t if k is None else softmax(z.astype("float64"))
+        slope = C if k is None else C * (t - (C * t).sum(axis=1, keepdims=True))
+        slope = slope if weights is None else (weights * slope.T).T
+        np.testing.assert_allclose(along, t, **tolerance)
+        np.testing.assert_allclose(square, (slope * t).sum(), rtol=10 * RELATIVE[dtype])
+        np.testing.assert_allclose(product, X.T @ slope, **tolerance)
+        np.testing.assert_allclose(single, slope.sum(axis=0), **tolerance)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("k", [None, 2])
+def test_tiles_of_wide_rows_are_added_in_float64(one_gpu, k):
+    """60,000 equal terms, which float32 would lose digits of, in rows that are one: no memory but for the margins."""
+    m, n = 60_000, 65_536
+    row = one_gpu.linspace(0.1, 1, n, dtype="float32")[None, :]
+    w, b = one_gpu.zeros((n, k) if k else n, "float32"), one_gpu.zeros((k,) if k else (), "float32")
+    _, dw, _, _ = PASSES["fused"](one_gpu.broadcast_to(row, (m, n)), one_gpu.zeros(m, "float32"), w, b)
+    of_class_0 = dw.get() if k is None else -dw.get()[:, 0]
+    np.testing.assert_allclose(of_class_0, 0.5 * m * row.get()[0].astype("float64"), rtol=2e-6)
+
+
+# --- products of matrices
+
+
+def error_of_the_hessian(cupy):
+    """Largest error of Xᵀ diag(d) X in float32, relative to it: below 1e-6 in float32, about 1e-4 in TF32."""
+    X = np.random.default_rng(0).uniform(0.5, 1, (256, 256)).astype("float32")
+    y = cupy.ones(256, "float32")
+    square, _ = MemoryRows(cupy.asarray(X), y).scatter(y)
+    exact = X.astype("float64").T @ X.astype("float64")
+    return float(np.max(np.abs(square.get() - exact) / exact))
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("asked", [False, True])
+def test_products_are_in_tf32_only_when_asked(one_gpu, asked):
+    code = "import cupy; from gpu.test_parity import error_of_the_hessian; print(error_of_the_hessian(cupy))"
+    environment = {name: value for name, value in os.environ.items() if "TF32" not in name}
+    environment |= {"PYTHONPATH": os.pathsep.join(sys.path), **({"CUPY_TF32": "1"} if asked else {})}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    if not asked:
+        assert float(done.stdout) < 5e-6
+    elif int(one_gpu.cuda.Device().compute_capability) >= 80:
+        assert 5e-6 < float(done.stdout) < 1e-2
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("n", [2, 40, 700])
+def test_a_matrix_that_is_not_positive_has_no_factor(one_gpu, n, rng):
+    A = rng.normal(size=(n, n))
+    R = A @ A.T + n * np.eye(n)
+    R /= np.sqrt(np.diagonal(R))[:, None] * np.sqrt(np.diagonal(R))
+    np.testing.assert_allclose(linear_algebra.cholesky(one_gpu.asarray(R)).get(), np.linalg.cholesky(R), atol=1e-12)
+    for place in (1, n - 1):
+        other = R.copy()
+        other[place, 0] = other[0, place] = 1.5
+        assert linear_algebra.cholesky(one_gpu.asarray(other)) is None
+    assert linear_algebra.cholesky(one_gpu.full((n, n), np.nan)) is None
+
+
 # --- steps between two looks
 
 
@@ -227,8 +317,8 @@ def test_every_solver_and_penalty(library, solver, options, kind, k, rng):
 @pytest.mark.parametrize("one_pass", ["auto", "vectorized", *FOR_CUPY])
 @pytest.mark.parametrize("stored", STORED)
 def test_a_fit_of_every_storage_dtype(library, stored, one_pass, rng):
-    if one_pass in FOR_CUPY and (library.name != "cupy" or stored not in AS_STORED):
-        pytest.skip(f"{one_pass} is for some dtypes of CuPy")
+    if one_pass in FOR_CUPY and library.name != "cupy":
+        pytest.skip(f"{one_pass} is for CuPy")
     if stored == "bfloat16" and library.name == "numpy":
         pytest.skip("scikit-learn's validation knows no bfloat16")
     X = integers(rng, 300, 11)
@@ -238,6 +328,39 @@ def test_a_fit_of_every_storage_dtype(library, stored, one_pass, rng):
     model.fit(library.stored(X, stored), library.put(y))
     assert model.objective_ == pytest.approx(expected.objective_, rel=2e-6)
     np.testing.assert_allclose(library.get(model.coef_), expected.coef_, rtol=0.01, atol=0.01)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("one_pass", ["fused", "vectorized"])
+@pytest.mark.parametrize("stored", ["uint8", "float16", "float32"])
+def test_the_first_pass_over_rows_that_are_on_their_way(one_gpu, stored, one_pass, rng, monkeypatch):
+    """In some hundred chunks, again and again: what was read before it was there would be somebody else's numbers."""
+    monkeypatch.setattr(transfer, "CHUNK_BYTES", 1 << 18)
+    monkeypatch.setattr(transfer, "LARGE", 1 << 20)
+    X = integers(rng, 200_000, 100).astype(stored)
+    y, w, b, s = (one_gpu.asarray(a) for a in arguments(rng, X, "float32"))
+    expected = MemoryRows(one_gpu.asarray(X), y, s).propagate(PASSES[one_pass], w, b)
+    for _ in range(5):
+        one_gpu.full(X.shape, 77, stored)  # what the pool has next
+        Xd, arrival = Device("cuda:0", "asked for").send(X)
+        rows = MemoryRows(Xd, y, s, arrival=arrival)
+        assert arrival.pending
+        for one, other in zip(rows.propagate(PASSES[one_pass], w, b), expected, strict=True):
+            np.testing.assert_allclose(one.get(), other.get(), rtol=1e-5, atol=0.05)
+        again = rows.propagate(PASSES[one_pass], w, b)
+        assert [part.get().tobytes() for part in again] == [part.get().tobytes() for part in expected]
+
+
+@pytest.mark.gpu
+def test_a_training_on_samples_that_are_on_their_way(one_gpu, rng):
+    X = rng.integers(0, 256, (1_000_000, 100), np.uint8)
+    y = (X[:, 0] > X[:, 1]).astype("int64")
+    data = Dataset("some", X, y, X[:100], y[:100], ("no", "yes"), None, 1 / 255)
+    cpu, cuda = (
+        train(data, iterations=20, learning_rate=0.1, device=name, dtype="float32") for name in ("cpu", "cuda")
+    )
+    np.testing.assert_allclose(cuda.model.w, cpu.model.w, rtol=1e-4, atol=1e-5)
+    assert cuda.summary["final_cost"] == pytest.approx(cpu.summary["final_cost"], rel=1e-5)
 
 
 @pytest.mark.gpu

@@ -89,3 +89,23 @@ def test_a_spawned_child_uses_the_gpu(one_gpu):
     code = "from gpulr import device; print(device.choose('auto').name)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "cuda:0"
+
+
+@pytest.mark.gpu
+def test_kernels_are_compiled_once_for_all_processes(one_gpu, tmp_path):
+    """CuPy 14.2 keeps them in its cache on disk, which is as it was after a second process."""
+    code = """
+import cupy
+from gpulr.passes import fused
+X = cupy.ones((10, 7), "float32")
+fused.propagate(X, X[:, 0] * 1, X[0] * 1, cupy.zeros((), "float32"))
+"""
+    environment = os.environ | {"CUPY_CACHE_DIR": str(tmp_path), "CUPY_CACHE_SAVE_CUDA_SOURCE": "1"}
+
+    def kept():
+        subprocess.run([sys.executable, "-c", code], env=environment, check=True)
+        return {file.name: file.stat().st_mtime_ns for file in tmp_path.iterdir()}
+
+    first = kept()
+    assert any("one_read" in file.read_text() for file in tmp_path.glob("*.cu"))
+    assert kept() == first

@@ -9,7 +9,7 @@ from gpu.conftest import FOR_CUPY
 from gpulr import LogisticRegression
 from gpulr.device import Device, array_namespace, available_memory, device
 from gpulr.passes import PASSES, vectorized
-from gpulr.rows import MemoryRows
+from gpulr.rows import MemoryRows, memory
 
 WIDTH = 1024
 SHOWN = 500  # rows at the begin, in the middle and at the end that are looked at
@@ -112,6 +112,28 @@ def test_blocks_shrink_with_the_room_that_is_left(one_gpu, limited, rng):
     limited(700 << 20)
     model.fit(X, y)
     assert np.isfinite(model.coef_).all()
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("name", ["propagate", "matmul", "rmatmul", "scatter", "moments"])
+def test_a_block_that_has_no_room_is_tried_again_at_half_its_size(one_gpu, name, limited, rng, monkeypatch):
+    """As where another process takes the memory after the size of the blocks was chosen."""
+    monkeypatch.setattr(memory, "block_bytes", lambda X: 1 << 30)
+    X = rng.integers(0, 255, (400_000, 1000), np.uint8)  # 400 MB, and 1.6 GB after conversion
+    w, y = np.full(1000, 1e-3, "float32"), (X[:, 0] > 127).astype("float32")
+    on_w, b, rows = one_gpu.asarray(w), one_gpu.zeros((), "float32"), MemoryRows(one_gpu.asarray(X), one_gpu.asarray(y))
+    calls = {
+        "propagate": lambda rows, w, b: rows.propagate(PASSES["vectorized"], w, b)[1],
+        "matmul": lambda rows, w, b: rows.matmul(w[:, None] * w[:9]),  # for which there is no kernel
+        "rmatmul": lambda rows, w, b: rows.rmatmul(rows.y),
+        "scatter": lambda rows, w, b: rows.scatter(rows.y)[1],
+        "moments": lambda rows, w, b: rows.moments()[1],
+    }
+    limited(700 << 20)
+    found = calls[name](rows, on_w, b)
+    assert rows._block_bytes < 1 << 30
+    expected = calls[name](MemoryRows(X, y), w, b[()].get())
+    np.testing.assert_allclose(found.get(), expected, rtol=1e-3, atol=1e-3 * np.abs(expected).max())
 
 
 @pytest.mark.gpu
