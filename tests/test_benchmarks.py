@@ -19,7 +19,7 @@ from sklearn.metrics import log_loss
 from threadpoolctl import threadpool_limits
 
 from benchmarks import __main__ as commands
-from benchmarks import evaluate, problems, race, reference, table
+from benchmarks import evaluate, problems, race, reference, solvers, table
 from benchmarks.__main__ import main
 from benchmarks.competitors import COMPETITORS, ON_DEVICE
 from benchmarks.competitors.jax_lbfgs import JaxLbfgsCpu
@@ -377,6 +377,49 @@ def test_the_coarsest_tolerance_that_reaches_a_gap_is_timed(tall, monkeypatch):
     ]
 
 
+class Slow(InProcess):
+    """The first takes 9 s for any tolerance; the others 1 s, 2 s, 4 s and so on, or are ended by their limit."""
+
+    count = 0
+
+    def __enter__(self):
+        self.seconds, self.fits = (9.0, 1.0, 2.0, 4.0)[Slow.count], 0
+        Slow.count += 1
+        return self
+
+    def fit(self, tol, limit):
+        self.fits += 1
+        if self.seconds > limit:
+            raise CompetitorError(f"over {limit:g} s")
+        return Fit(self.seconds, np.array([[tol]]), np.zeros(1), None, ())
+
+
+@pytest.mark.parametrize(("hopeless", "reason"), [(3.0, "over 3 s, at tolerance 1e+00"), (None, None)])
+def test_who_is_hopeless_is_not_timed_again_but_for_the_first(tall, monkeypatch, hopeless, reason):
+    monkeypatch.setattr(race, "Remote", Slow)
+    monkeypatch.setattr(Slow, "count", 0)
+    monkeypatch.setattr(race, "objective", lambda problem, coef, intercept: 1 + coef[0, 0])
+    found = reference.Reference(1.0, 0.0, "", np.zeros((1, 1)), np.zeros(1))
+    names = ("sklearn-lbfgs", "sklearn-saga", "sklearn-newton-cg", "sklearn-newton-cholesky")
+    rules = Rules(gaps=(1e-2,), repeats=5, limit=60, hopeless=hopeless)
+    record = race.race(tall, found, [COMPETITORS[name] for name in names], rules)
+    medians = [entry["results"][0]["median"] for entry in record["entries"]]
+    assert medians == [9.0, 1.0, 2.0, None if reason else 4.0]
+    assert record["entries"][3]["results"][0]["why_not"] == reason
+
+
+def test_who_was_slow_before_anybody_was_fast_is_left_out_of_the_rounds():
+    def entry(seconds):
+        return race.Entry("x", [race.Result(1e-3, 1.0)], trials=[race.Trial(1.0, seconds, 1.0, 0.0, None, ())])
+
+    entries = [entry(seconds) for seconds in (9.0, 4.0, 1.0)]
+    race._leave_out_hopeless(entries, Rules(hopeless=3.0, gaps=(1e-3,)))
+    assert [each.results[0].why_not for each in entries] == [None, "took 4 s in its trial, the best 1 s", None]
+    brief = [entry(seconds) for seconds in (0.1, 0.45, 0.1)]
+    race._leave_out_hopeless(brief, Rules(hopeless=3.0, gaps=(1e-3,)))
+    assert [each.results[0].why_not for each in brief] == [None] * 3
+
+
 # The commands.
 
 
@@ -445,6 +488,30 @@ def test_speedup_end_to_end(tmp_path, monkeypatch):
     (training,) = record["trainings"]
     assert training["repeats"] == 1
     assert {point["entries"] for point in record["sweep"]["points"]} == {100, 1000}
+
+
+def test_solvers_end_to_end(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(solvers, "SHAPES", ((60, 3), (10**6, 10**6)))
+    output = run("solvers", "--largest", "1000", "--repeats", "1", "--threads", "1", "--json", str(tmp_path / "r.json"))
+    (the_race,) = json.loads((tmp_path / "r.json").read_text())["races"]
+    assert [entry["competitor"] for entry in the_race["entries"]] == ["auto", "lbfgs", "newton", "sketch"]
+    assert len(the_race["entries"][0]["results"][0]["seconds"]) == 3
+    assert the_race["auto_over_best"] >= 1
+    assert f"of 1 shapes; worst: {the_race['auto_over_best']:.2f} at 60 x 3" in output
+
+
+def test_the_worst_ratio_and_where_there_is_none():
+    def of(name, *medians):
+        result = {"problem": {"name": name}, "entries": [{"results": [{"median": median}]} for median in medians]}
+        return result | {"auto_over_best": solvers.auto_over_best(result)}
+
+    races = [of("a", 1.2, 1.0), of("b", 3.0, None, 2.0), of("c", None, 1.0)]
+    assert [each["auto_over_best"] for each in races] == [1.2, 1.5, None]
+    assert solvers.worst(races) == (
+        "auto is within 1.3 of the best at 1 of 3 shapes; worst: 1.50 at b; without a time at 1 shapes"
+    )
+    assert solvers.worst(races[2:]) == "auto has no time"
 
 
 def test_without_a_name_all_races_are_run(tmp_path, monkeypatch):
