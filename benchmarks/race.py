@@ -260,9 +260,6 @@ def _calibrate(
         missed = [tol for tol in tolerances if tol > found]
         if missed:  # A decade is a coarse step for methods that converge slowly: try half of the last one, too.
             failure(math.sqrt(found * missed[-1]))
-    reached = _coarsest(entry.trials, rules.gaps[0])
-    if reached and not remote.running:  # it had to be ended: warm up again
-        failure(reached)
     entry.ready = remote.ready
     best = min((trial.gap for trial in entry.trials), default=math.inf)
     for result in entry.results:

@@ -330,11 +330,45 @@ def test_who_fails_is_shown_with_the_reason(tall, cache, tmp_path, monkeypatch):
     assert "not finite" in reasons["gives nan"]
 
 
+COUNTING = """
+import time
+import numpy as np
+from benchmarks.competitors.base import Competitor
+
+class Counting(Competitor):
+    name, module, distribution = "counting", "numpy", "numpy"
+    fits = 0
+
+    def fit(self, problem, tol):
+        type(self).fits += 1
+        if tol < 1e-3:
+            time.sleep(100)
+        return np.zeros((1, problem.X.shape[1])), np.array([1000.0 * self.fits + tol])
+"""
+
+
+def test_a_process_that_takes_the_place_of_another_is_warmed_up_as_that_one_was(tall, tmp_path, monkeypatch):
+    (tmp_path / "counting_competitor.py").write_text(COUNTING)
+    monkeypatch.syspath_prepend(tmp_path)
+    competitor = importlib.import_module("counting_competitor").Counting()
+    save(tall, tmp_path)
+    with Remote(competitor, tmp_path, threads=1) as remote:
+
+        def fits_so_far(tol):
+            return remote.fit(tol, limit=1).intercept[0] // 1000
+
+        assert fits_so_far(0.1) == 2  # the first is that of the small problem
+        assert fits_so_far(0.1) == 3
+        with pytest.raises(CompetitorError, match=r"over 1 s$"):
+            fits_so_far(1e-4)
+        assert fits_so_far(0.1) == 3  # the small problem, the last fit again, and this one
+
+
 class InProcess:
     """A stand-in for `Remote`, of a competitor whose gap is its tolerance and whose seconds are 1/gap."""
 
     def __init__(self, competitor, folder, threads, start_seconds):
-        self.ready, self.running, self.tols = None, True, []
+        self.ready, self.tols = None, []
         InProcess.last = self
 
     def __enter__(self):
@@ -346,9 +380,7 @@ class InProcess:
     def fit(self, tol, limit):
         self.tols.append(tol)
         if tol < 1e-7:
-            self.running = False
             raise CompetitorError("over 1 s")
-        self.running = True
         return Fit(1 / tol, np.array([[tol]]), np.zeros(1), None, ())
 
 

@@ -220,7 +220,7 @@ class Slow:
     now = 0.0
 
     def __init__(self, *_):
-        self.ready, self.running = None, True
+        self.ready = None
 
     def __enter__(self):
         return self
