@@ -19,17 +19,19 @@ from sklearn.metrics import log_loss
 from threadpoolctl import threadpool_limits
 
 from benchmarks import __main__ as commands
-from benchmarks import evaluate, problems, race, reference, solvers, table
+from benchmarks import competitors, evaluate, problems, race, reference, solvers, table
 from benchmarks.__main__ import main
 from benchmarks.competitors import COMPETITORS, ON_DEVICE
-from benchmarks.competitors.jax_lbfgs import JaxLbfgsCpu
-from benchmarks.competitors.sklearn_arrays import SklearnTorch
+from benchmarks.competitors.jax_lbfgs_cpu import JaxLbfgsCpu
+from benchmarks.competitors.sklearn_torch import SklearnTorch
 from benchmarks.competitors.torch_lbfgs_cuda import TorchLbfgsCuda
 from benchmarks.evaluate import objective
 from benchmarks.messages import Fit
+from benchmarks.peers import AMOUNTS
 from benchmarks.problem import load, save
 from benchmarks.race import Rules
 from benchmarks.remote import CompetitorError, Remote
+from benchmarks.report import figures
 from gpulr.bench import EFFORTS, Effort
 
 SMALL = 0.0003
@@ -119,6 +121,62 @@ def test_fetched_pictures_stay_bytes(monkeypatch):
     assert problem.X.dtype == np.uint8
     assert problem.classes == 10
     assert problem.features().max() == 1
+
+
+@pytest.fixture
+def package(tmp_path, monkeypatch):
+    """Makes a package of one module, and gives its paths and name."""
+
+    def make(name, source):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "__init__.py").touch()
+        (tmp_path / name / "another.py").write_text(source)
+        monkeypatch.syspath_prepend(tmp_path)
+        return [str(tmp_path / name)], name
+
+    return make
+
+
+def test_a_problem_is_found_by_its_file_and_comes_twice_where_it_can_be_correlated(package):
+    draw = "def draw(rng, size, dtype{}): return {}"
+    found = problems.discovered(*package("plain", draw.format("", "dtype")))
+    assert {name: make(None, 1.0, "float32") for name, make in found.items()} == {"another": "float32"}
+    found = problems.discovered(*package("both", draw.format(", correlation=0.0", "correlation")))
+    made = {name: make(None, 1.0, "float32") for name, make in found.items()}
+    assert made == {"another": 0.0, "another_correlated": 0.9}
+    assert problems.discovered(*package("neither", "def shape(): pass")) == {}
+
+
+ANOTHER = """
+from benchmarks.competitors.gpulr import Gpulr
+from benchmarks.competitors.base import Competitor
+
+class Common(Competitor):
+    module = distribution = "numpy"
+
+    def fit(self, problem, tol):
+        raise NotImplementedError
+
+class Another(Common):
+    name = "another"
+
+class First(Gpulr):
+    name = "gpulr-first"
+"""
+
+
+def test_a_competitor_is_found_by_its_file(package):
+    found = competitors.discovered(*package("some_competitors", ANOTHER))
+    assert list(found) == ["gpulr-first", "another"]  # gpulr's own first; neither what is imported nor what has no name
+    assert found["another"].distribution == "numpy"
+    with pytest.raises(ValueError, match=r"'another' is the name of two competitors, one is in .*another\.py"):
+        competitors.discovered(*package("doubled", ANOTHER.replace("gpulr-first", "another")))
+
+
+def test_what_is_raced_first_and_by_quick_exists():
+    assert list(COMPETITORS)[:3] == list(figures.OURS)
+    assert set(AMOUNTS["quick"].competitors) <= set(COMPETITORS)
+    assert set(AMOUNTS["quick"].problems) <= set(problems.PROBLEMS)
 
 
 # The judge.

@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from benchmarks.competitors import COMPETITORS
 from benchmarks.report import figures, records, tables
 from benchmarks.report.page import gaps
 from benchmarks.report.records import Records
@@ -52,8 +53,8 @@ def pictures(each: Records) -> dict[str, str]:
 
 
 def stamp(each: Records) -> str:
-    """Changes when the records change or the code that draws."""
-    return records.digest(each.runs, Path(figures.__file__).read_text(encoding="utf-8"))
+    """Changes when the records change, the code that draws, or the competitors, whose order gives them their colours."""
+    return records.digest(each.runs, Path(figures.__file__).read_text(encoding="utf-8"), list(COMPETITORS))
 
 
 def stale(readme: Path, results: Path) -> list[str]:
