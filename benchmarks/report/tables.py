@@ -38,9 +38,14 @@ class Table:
             return "<tr>" + "".join(f"<{tag}>{html.escape(cell)}</{tag}>" for cell in cells) + "</tr>"
 
         body = "\n".join(row(cells, "td") for cells in self.rows)
-        notes = "".join(f"<p class=note>{html.escape(note)}</p>" for note in self.notes)
+        notes = "".join(map(note, self.notes))
         caption = f"<caption>{html.escape(self.title)}</caption>"
         return f"<div class=wide><table>{caption}{row(self.head, 'th')}\n{body}</table></div>{notes}"
+
+
+def note(text: str) -> str:
+    """A line of the page in small print."""
+    return f"<p class=note>{html.escape(text)}</p>"
 
 
 def machine(records: Records) -> Table:
@@ -105,6 +110,7 @@ def crossovers(sweep: dict[str, Any]) -> Table:
 def passes(run: dict[str, Any]) -> Table:
     """One record of `gpulr.bench.passes`."""
     rows: list[list[str]] = []
+    reasons: list[str] = []
     before = ""
     for each in run["timings"]:
         X = samples(each)
@@ -113,15 +119,16 @@ def passes(run: dict[str, Any]) -> Table:
         if seconds is None:
             device = "GPU" if each["device"] == "cuda" else each["device"]
             rows.append([X, device, each["one_pass"], NOT_MEASURED, "", "", ""])
+            reasons.append(each["why_not"] if device == "GPU" else f"{each['one_pass']}: {each['why_not']}")
             continue
         name = each["one_pass"] + "*" * each["extrapolated"]
-        moved = median(each["transfer_seconds"])
+        moved, read = median(each["transfer_seconds"]), median(each["read_seconds"])
         rows.append(
-            [X, each["device"], name, short(seconds), f"{seconds / (median(each['read_seconds']) or 1):.2f}",
+            [X, each["device"], name, short(seconds), f"{seconds / read:.2f}" if read else "",
              f"{size_of(each) / seconds / 1e9:.3g}", short(moved) if moved else ""]
         )  # fmt: skip
     head = ["X", "device", "pass", "time", "reads of X", "GB/s", "transfer"]
-    notes = ["An asterisk marks what is extrapolated from a few rows.", *copies(run)]
+    notes = ["An asterisk marks what is extrapolated from a few rows.", *dict.fromkeys(reasons), *copies(run)]
     return Table("One forward and backward pass", head, rows, notes)
 
 
@@ -150,6 +157,10 @@ def peers(race: dict[str, Any]) -> Table:
         notes += [*transfer(entry), *threads_differ(entry, race["threads"])]
     notes += [MISSED] * any("!" in cell for row in rows for cell in row)
     notes += [race["reference"]["complaint"]] * bool(race["reference"]["complaint"])
+    loop = race.get("loop")  # of a GPU's record
+    if loop:
+        passes = f"the {loop['passes']:.3g} passes of gpulr's fit, {short(loop['pass_seconds'])} each"
+        notes.append(f"For loops, extrapolated from a few rows: {short(loop['seconds'])} for {passes}.")
     head = ["", *(cell for gap in gaps for cell in (f"to {power(gap)}", "×")), "MB"]
     return Table(f"{title(race['problem'])}: time to a relative gap", head, rows, notes)
 

@@ -144,7 +144,9 @@ def samples(timing: dict[str, Any]) -> str:
 
 def size_of(timing: dict[str, Any]) -> int:
     """Bytes of X."""
-    return int(timing["rows"] * timing["columns"] * np.dtype(timing["dtype"]).itemsize)
+    # NumPy has no bfloat16 of its own.
+    itemsize = 2 if timing["dtype"] == "bfloat16" else np.dtype(timing["dtype"]).itemsize
+    return int(timing["rows"] * timing["columns"] * itemsize)
 
 
 def _figures(timing: dict[str, Any]) -> list[str]:
