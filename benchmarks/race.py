@@ -17,6 +17,7 @@ import numpy as np
 
 from benchmarks.competitors import Competitor
 from benchmarks.evaluate import objective
+from benchmarks.memory import require
 from benchmarks.messages import Ready
 from benchmarks.problem import Problem, save
 from benchmarks.reference import ACCEPTED, Reference
@@ -136,6 +137,19 @@ class Entry:
     def record(self) -> dict[str, Any]:
         """JSON values."""
         return asdict(self) | {"results": [result.record() for result in self.results]}
+
+
+def require_memory(problem: Problem, competitors: Sequence[Competitor]) -> None:
+    """See that there is room for a race: for the data in the process of each competitor and in the file that they are read
+    from, which may be in memory, too, and for one of them to compute in, with three times X in float64.
+
+    Raises:
+        TooLargeError: there is none.
+    """
+    racing = sum(not (each.missing() or each.unsupported(problem)) for each in competitors)
+    stored = sum(array.nbytes for array in problem.arrays)
+    shape = " × ".join(f"{length:,}" for length in problem.X.shape)
+    require((racing + 1) * stored + 3 * 8 * problem.arrays[0].size, f"a race of {racing} on {shape}")
 
 
 def race(

@@ -26,8 +26,9 @@ from benchmarks.competitors.jax_lbfgs_cpu import JaxLbfgsCpu
 from benchmarks.competitors.sklearn_torch import SklearnTorch
 from benchmarks.competitors.torch_lbfgs_cuda import TorchLbfgsCuda
 from benchmarks.evaluate import objective
+from benchmarks.memory import TooLargeError
 from benchmarks.messages import Fit
-from benchmarks.peers import AMOUNTS
+from benchmarks.peers import AMOUNTS, _fitting, _prepared
 from benchmarks.problem import load, save
 from benchmarks.race import Rules
 from benchmarks.remote import CompetitorError, Remote
@@ -177,6 +178,45 @@ def test_what_is_raced_first_and_by_quick_exists():
     assert list(COMPETITORS)[:3] == list(figures.OURS)
     assert set(AMOUNTS["quick"].competitors) <= set(COMPETITORS)
     assert set(AMOUNTS["quick"].problems) <= set(problems.PROBLEMS)
+
+
+@pytest.mark.parametrize("name", [*SYNTHETIC, "multinomial_correlated"])
+def test_what_there_is_no_memory_to_draw_is_not_drawn(name, monkeypatch):
+    monkeypatch.setattr("gpulr.device.host_memory", lambda: (10_000, 10**12))
+    with pytest.raises(TooLargeError, match=r"drawing .* would take .* GB of memory, 0\.0 GB are free"):
+        problems.PROBLEMS[name](None, SMALL, "float32")  # there is nothing to draw with
+
+
+def test_a_race_has_room_for_the_data_in_each_process(tall, monkeypatch):
+    stored = tall.X.nbytes  # float32
+    free = 3 * stored + 3 * 2 * stored
+    monkeypatch.setattr("gpulr.device.host_memory", lambda: (free, 10**12))
+    two = [COMPETITORS["gpulr"], COMPETITORS["sklearn-lbfgs"]]
+    monkeypatch.setattr("gpulr.device.why_no_gpu", lambda: "a stand-in for the reason")
+    race.require_memory(tall, [*two, COMPETITORS["gpulr-cuda"]])  # who cannot race needs none
+    with pytest.raises(TooLargeError, match="a race of 3 on 17,321 × 2") as error:
+        race.require_memory(tall, [*two, COMPETITORS["sklearn-saga"]])
+    assert error.value.share == pytest.approx(0.9)
+
+
+def test_without_a_scale_the_data_are_as_large_as_there_is_memory_for(monkeypatch):
+    sizes = []
+
+    def make(size):
+        sizes.append(size)
+        return problems.make("tall", size=size)
+
+    monkeypatch.setattr("gpulr.device.host_memory", lambda: (4_000_000, 10**12))
+    problem, chosen, why_smaller = _fitting(make, lambda problem: [COMPETITORS["gpulr"]], 0.01)
+    assert sizes[0] == 0.01
+    assert re.match(r"drawing 100,000 × 10 would take 0\.0 GB .*: made smaller", why_smaller)
+    race.require_memory(problem, chosen)
+    assert problem.X.nbytes > 200_000
+    with pytest.raises(TooLargeError):
+        _prepared(make, lambda problem: [COMPETITORS["gpulr"]], 0.01)
+    monkeypatch.setattr("gpulr.device.host_memory", lambda: (10_000, 10**12))
+    with pytest.raises(TooLargeError, match="a race of 1 on 569 × 30"):  # it cannot be made smaller
+        _fitting(lambda size: problems.make("breast_cancer"), lambda problem: [COMPETITORS["gpulr"]], 1.0)
 
 
 # The judge.

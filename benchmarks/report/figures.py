@@ -34,7 +34,7 @@ def all_of(records: Records) -> dict[str, str]:
     for number, run in enumerate(run for run in records.of("speedup") if run["sweep"]["points"]):
         for dtype in dict.fromkeys(point["stored_as"] for point in run["sweep"]["points"]):
             pictures[_name("speedup", dtype, number)] = speedup(run["sweep"], dtype)
-    for number, run in enumerate(records.of("pass")):
+    for number, run in enumerate(records.passes()):
         pictures[_name("roofline", "", number)] = roofline(run)
     for race in records.races():
         pictures[f"convergence-{slug(race['problem'])}"] = convergence(race)

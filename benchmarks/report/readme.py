@@ -96,7 +96,7 @@ def _left_over(machines: list[Records], results: Path) -> list[Path]:
 def _names(each: Records, machines: list[Records]) -> list[str]:
     """The files of `pictures`, without drawing them."""
     has = {f"speedup-{point['stored_as']}" for run in each.of("speedup") for point in run["sweep"]["points"]}
-    has |= {"roofline"} if each.of("pass") else set()
+    has |= {"roofline"} if each.passes() else set()
     has |= {f"convergence-{records.slug(race['problem'])}" for race in each.races()}
     wanted = SHOWN_OF_A_GPU if each.has_gpu() else SHOWN
     kinds = [kind for kind in wanted if each in shown(machines, kind)]

@@ -42,6 +42,10 @@ class Records:
                 latest[title(race["problem"]), race["threads"]] = race
         return list(latest.values())
 
+    def passes(self) -> list[dict[str, Any]]:
+        """The records of the passes that have any times."""
+        return [run for run in self.of("pass") if any(timing["why_not"] is None for timing in run["timings"])]
+
     def has_gpu(self) -> bool:
         return any(run["machine"]["gpus"] for run in self.runs)
 

@@ -10,7 +10,7 @@ from typing import Any
 from benchmarks.report.figures import OURS
 from benchmarks.report.records import Records, median, power, short, title
 from benchmarks.table import threads_differ, transfer
-from gpulr.bench.tables import copies, samples, size_of
+from gpulr.bench.tables import about_sizes, copies, samples, size_of
 
 NOT_MEASURED = "not measured"
 MISSED = "! marks a gap that not every round reached."
@@ -128,7 +128,8 @@ def passes(run: dict[str, Any]) -> Table:
              f"{size_of(each) / seconds / 1e9:.3g}", short(moved) if moved else ""]
         )  # fmt: skip
     head = ["X", "device", "pass", "time", "reads of X", "GB/s", "transfer"]
-    notes = ["An asterisk marks what is extrapolated from a few rows.", *dict.fromkeys(reasons), *copies(run)]
+    notes = ["An asterisk marks what is extrapolated from a few rows.", *dict.fromkeys(reasons)]
+    notes += [*about_sizes(run), *copies(run)]
     return Table("One forward and backward pass", head, rows, notes)
 
 
@@ -157,6 +158,7 @@ def peers(race: dict[str, Any]) -> Table:
         notes += [*transfer(entry), *threads_differ(entry, race["threads"])]
     notes += [MISSED] * any("!" in cell for row in rows for cell in row)
     notes += [race["reference"]["complaint"]] * bool(race["reference"]["complaint"])
+    notes += [race["why_smaller"]] * bool(race.get("why_smaller"))
     loop = race.get("loop")  # of a GPU's record
     if loop:
         passes = f"the {loop['passes']:.3g} passes of gpulr's fit, {short(loop['pass_seconds'])} each"
