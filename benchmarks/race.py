@@ -126,11 +126,12 @@ class Result:
 
 @dataclass
 class Entry:
-    """A competitor in a race; `results` has one for each gap. `device` is where it computes, "cpu" or "cuda"."""
+    """A competitor in a race, with a result for each gap; `device` and `clock` are the competitor's."""
 
     competitor: str
     results: list[Result]
     device: str = "cpu"
+    clock: str = "host"
     ready: Ready | None = None
     trials: list[Trial] = field(default_factory=list)
 
@@ -172,7 +173,8 @@ def race(
         entries, racing = [], []
         for competitor in competitors:
             why_not = competitor.missing() or competitor.unsupported(problem)
-            entry = Entry(competitor.name, [Result(gap, why_not=why_not) for gap in rules.gaps], competitor.device)
+            results = [Result(gap, why_not=why_not) for gap in rules.gaps]
+            entry = Entry(competitor.name, results, competitor.device, competitor.clock)
             entries.append(entry)
             if why_not is None:
                 remote = stack.enter_context(Remote(competitor, folder, rules.threads, rules.start))

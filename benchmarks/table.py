@@ -34,7 +34,9 @@ def show(race: dict[str, Any], console: Console) -> None:
         table.add_row(escape(entry["competitor"] + version), *cells, f"{max(peaks) / 1e6:.0f}" if peaks else "")
         reasons += _reasons(entry) + transfer(entry) + threads_differ(entry, race.get("threads"))
     console.print(table)
-    for reason in reasons + [race["why_smaller"]] * bool(race.get("why_smaller")):
+    if race.get("why_smaller"):
+        reasons.append(race["why_smaller"])
+    for reason in reasons:
         console.print(f"  {escape(reason)}", highlight=False)
     if race["reference"]["complaint"]:
         console.print(f"[bold red]{escape(race['reference']['complaint'])}")

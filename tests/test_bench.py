@@ -133,6 +133,7 @@ def test_the_gpu_is_the_current_device_and_its_timer_gets_a_name(monkeypatch):
 
     choose = device.choose
     stand_in = StandInGpu("cuda:1", "a stand-in")
+    monkeypatch.setattr(clock, "seconds_between_events", lambda function, _: (function(), 0.5)[1])
     monkeypatch.setitem(sys.modules, "cupyx", ModuleType("cupyx"))
     monkeypatch.setitem(sys.modules, "cupyx.profiler", SimpleNamespace(benchmark=benchmark))
     monkeypatch.setattr(device, "choose", lambda name: choose(name) if name == "cpu" else stand_in)
@@ -142,7 +143,29 @@ def test_the_gpu_is_the_current_device_and_its_timer_gets_a_name(monkeypatch):
     assert not any(timing["unavailable"] for timing in results.values())
     for name in names:
         assert results[name, "cuda:1"]["iteration_seconds"] == 0.25
-        assert results[name, "cuda:1"]["transfer_seconds"] > 0
+        assert results[name, "cuda:1"]["transfer_seconds"] == 0.5
+    assert results["gpulr", "cuda:1"]["training_seconds"] == 0.5
+    assert {timing["device"]: timing["clock"] for timing in results.values()} == {"cpu": "host", "cuda:1": "GPU events"}
+
+
+def test_a_training_on_a_gpu_is_timed_between_two_events_that_see_all_streams(monkeypatch):
+    told = []
+
+    class Event:
+        def record(self):
+            told.append("event")
+
+        def synchronize(self):
+            told.append("wait for it")
+
+    class Gpu(StandInGpu):
+        def synchronize(self):
+            told.append("wait for all")
+
+    cuda = SimpleNamespace(Event=Event, get_elapsed_time=lambda start, end: 250.0)  # milliseconds
+    monkeypatch.setitem(sys.modules, "cupy", SimpleNamespace(cuda=cuda))
+    assert clock.seconds(lambda: told.append("work"), Gpu("cuda:0", "a stand-in")) == 0.25
+    assert told == ["wait for all", "event", "work", "wait for all", "event", "wait for it"]
 
 
 @pytest.mark.gpu
@@ -279,6 +302,7 @@ def test_a_gpu_without_room_for_x_says_so(monkeypatch):
         def put(self, array):
             raise MemoryError("80 GB are needed")
 
+    monkeypatch.setattr(clock, "seconds_between_events", lambda function, _: function())
     timings = roofline.on_gpu(np.zeros((4, 3), np.float32), 1, Full("cuda:0", "a stand-in"))
     assert {timing.why_not for timing in timings} == {"80 GB are needed"}
 

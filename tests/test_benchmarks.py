@@ -6,7 +6,10 @@ import importlib
 import io
 import json
 import re
+import sys
+from contextlib import nullcontext
 from dataclasses import replace
+from types import SimpleNamespace
 from urllib.error import URLError
 
 import click
@@ -33,6 +36,7 @@ from benchmarks.problem import load, save
 from benchmarks.race import Rules
 from benchmarks.remote import CompetitorError, Remote
 from benchmarks.report import figures
+from gpulr import device
 from gpulr.bench import EFFORTS, Effort
 
 SMALL = 0.0003
@@ -341,6 +345,39 @@ def test_bytes_classes_and_intercepts_of_those_who_bring_the_data_to_a_device(co
     judge = race.Judge(problem, reference.find(problem, cache))
     coef, intercept = competitor.fit(competitor.put(problem), 1e-7)
     assert judge.gap(judge.value(coef, intercept)) <= 1e-6
+
+
+def test_on_a_gpu_fits_are_timed_by_events_where_the_library_has_them(tall, monkeypatch):
+    class Event:
+        def __init__(self, enable_timing):
+            assert enable_timing
+
+        def record(self):
+            pass
+
+        def synchronize(self):
+            pass
+
+        def elapsed_time(self, end):
+            return 250.0  # milliseconds
+
+    monkeypatch.setitem(sys.modules, "torch", SimpleNamespace(cuda=SimpleNamespace(Event=Event, synchronize=lambda: 0)))
+    monkeypatch.setattr("gpulr.bench.clock.seconds_between_events", lambda function, _: (function(), 0.5)[1])
+    monkeypatch.setattr("gpulr.device.choose", lambda name: device.Device("cuda:0", "a stand-in"))
+    monkeypatch.setattr(device.Device, "current", lambda _: nullcontext())
+    timed = {}
+    for competitor in COMPETITORS.values():
+        monkeypatch.setattr(type(competitor), "fit", lambda *_: "a solution")
+        solution, seconds = competitor.timed(tall, 1e-3)
+        assert solution == "a solution"
+        timed[competitor.name] = (competitor.clock, seconds if competitor.clock != "host" else None)
+    assert {name: found for name, found in timed.items() if found[0] != "host"} == {
+        "gpulr-cuda": ("events of cupy", 0.5),
+        "cuml": ("events of cupy", 0.5),
+        "sklearn-cupy": ("events of cupy", 0.5),
+        "sklearn-torch": ("events of torch", 0.25),
+        "torch-lbfgs-cuda": ("events of torch", 0.25),
+    }
 
 
 def test_without_a_gpu_competitors_for_one_say_so(monkeypatch):

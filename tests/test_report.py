@@ -42,7 +42,7 @@ def peers_record(seconds=(0.5, 0.25)):
         return {"tol": 1.0, "seconds": time, "gap": gap}
 
     entries = [
-        {"competitor": "gpulr", "ready": ready("1"), "trials": [trial(1e-2, 0.1), trial(1e-7, 0.5)],
+        {"competitor": "gpulr", "clock": "host", "ready": ready("1"), "trials": [trial(1e-2, 0.1), trial(1e-7, 0.5)],
          "results": [result(1e-3, seconds[0]), result(1e-6, seconds[0])]},
         {"competitor": "other", "ready": ready("2"), "trials": [trial(1e-2, 0.1), trial(1e-4, 0.5)],
          "results": [result(1e-3, seconds[1]), result(1e-6, 0, "comes to 1e-4 <only>")]},
@@ -60,7 +60,9 @@ def gpu_record():
     machine = MACHINE | {"gpus": [gpu], "processor": "a host", "date": "2026-03-01T00:00:00+00:00"}
 
     def pass_timing(name, seconds, why_not=None, extrapolated=False):
-        timing = gpu_place.Timing(name, [] if seconds is None else [seconds] * 3, 4, 1e-7, extrapolated, why_not)
+        timing = gpu_place.Timing(
+            name, [] if seconds is None else [seconds] * 3, 4, 1e-7, extrapolated, why_not, "GPU events"
+        )
         return asdict(timing) | {"median": timing.median}
 
     passes = [pass_timing("gpulr, fused", 1e-4), pass_timing("CuPy, two products", 2e-4),

@@ -158,7 +158,7 @@ def peers(race: dict[str, Any]) -> Table:
         notes += [*transfer(entry), *threads_differ(entry, race["threads"])]
     notes += [MISSED] * any("!" in cell for row in rows for cell in row)
     notes += [race["reference"]["complaint"]] * bool(race["reference"]["complaint"])
-    notes += [race["why_smaller"]] * bool(race.get("why_smaller"))
+    notes += [race["why_smaller"]] if race.get("why_smaller") else []
     loop = race.get("loop")  # of a GPU's record
     if loop:
         passes = f"the {loop['passes']:.3g} passes of gpulr's fit, {short(loop['pass_seconds'])} each"

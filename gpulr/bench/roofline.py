@@ -49,7 +49,8 @@ class Timing:
         rows, columns, dtype: of X.
         device: "cpu" or "cuda:N"; "cuda" where there is none.
         one_pass: its name in `gpulr.passes.PASSES`, or "lesson".
-        seconds: of each round, for all of X; on a GPU between two of its events, X being there already.
+        seconds: of each round, for all of X; on a GPU X is there already.
+        clock: "host", or on a GPU "GPU events"; see `gpulr.bench.clock`.
         read_seconds: of the plain reads, of which there was one before each pass, whichever it was.
         copy_seconds: of copies of X from the GPU's memory to itself; empty on the CPU.
         transfer_seconds: of moves of X to the GPU; empty on the CPU.
@@ -70,6 +71,7 @@ class Timing:
     extra_bytes: int | None = None
     extrapolated: bool = False
     why_not: str | None = None
+    clock: str = clock.HOST
 
 
 def passes(
@@ -196,7 +198,7 @@ def _on_gpu(X: np.ndarray, repeats: int, gpu: Device, names: Sequence[str]) -> l
         copies = clock.gpu_seconds(placed.copy, gpu, "copy", repeats)
         timings = []
         for name in names:
-            timing = Timing(m, n, str(X.dtype), gpu.name, name, [], reads, copies, moves)
+            timing = Timing(m, n, str(X.dtype), gpu.name, name, [], reads, copies, moves, clock=clock.name_of(gpu))
             timings.append(timing)
             try:
                 timing.seconds = clock.gpu_seconds(_pass(name, placed, y, w), gpu, name, repeats)
