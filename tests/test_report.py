@@ -60,9 +60,8 @@ def gpu_record():
     machine = MACHINE | {"gpus": [gpu], "processor": "a host", "date": "2026-03-01T00:00:00+00:00"}
 
     def pass_timing(name, seconds, why_not=None, extrapolated=False):
-        timing = gpu_place.Timing(
-            name, [] if seconds is None else [seconds] * 3, 4, 1e-7, extrapolated, why_not, "GPU events"
-        )
+        times, clock = [seconds] * 3 if seconds else [], "host" if name == "for loops" else "GPU events"
+        timing = gpu_place.Timing(name, times, 4, 1e-7, extrapolated, why_not, clock)
         return asdict(timing) | {"median": timing.median}
 
     passes = [pass_timing("gpulr, fused", 1e-4), pass_timing("CuPy, two products", 2e-4),
@@ -223,6 +222,7 @@ def test_the_record_of_a_gpu_is_shown_as_those_of_the_races(both):
     ]
     assert "all: TypeError: no bfloat16" in passes.notes
     assert "PyTorch, two products: computes something else: 0.5 off" in passes.notes
+    assert passes.notes[-1] == "Timed by GPU events: gpulr, fused; CuPy, two products."
     assert ["a plain read", "4,000.0"] in report_gpu.memory(gpu.runs[0]).rows
     assert ["the cats' 2000 iterations < 20 ms", "12.5 ms", "yes"] in report_gpu.goals(gpu.runs[0]).rows
 

@@ -128,27 +128,23 @@ def parts(run: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 def _timings(race: dict[str, Any], device: str, read: float | None) -> Iterator[dict[str, Any]]:
     """The timings of one X, as `gpulr.bench.roofline.Timing` has them; `read` is the GPU's bandwidth in bytes a second."""
-    X = {name: race[name] for name in ("rows", "columns", "dtype")}
-    common: dict[str, Any] = {"copy_seconds": [], "transfer_seconds": [], "extra_bytes": None}
+    common: dict[str, Any] = {name: race[name] for name in ("rows", "columns", "dtype")}
+    common |= {"device": device, "copy_seconds": [], "transfer_seconds": [], "extra_bytes": None}
     if "why_not" in race:
-        yield X | common | {
-            "device": device, "one_pass": "all", "seconds": [], "read_seconds": [], "extrapolated": False,
-            "why_not": race["why_not"],
-        }  # fmt: skip
+        none = {"one_pass": "all", "seconds": [], "read_seconds": [], "extrapolated": False}
+        yield {**common, **none, "why_not": race["why_not"]}
     for timing in race["timings"]:
         on_cpu = timing["name"] in ON_CPU
-        yield (
-            X
-            | common
-            | {
-                "device": "cpu" if on_cpu else device,
-                "one_pass": timing["name"],
-                "seconds": timing["seconds"] if timing["why_not"] is None else [],
-                "read_seconds": [race["bytes"] / read] if read and not on_cpu else [],
-                "extrapolated": timing["extrapolated"],
-                "why_not": timing["why_not"],
-            }
-        )
+        yield {
+            **common,
+            "device": "cpu" if on_cpu else device,
+            "one_pass": timing["name"],
+            "seconds": timing["seconds"] if timing["why_not"] is None else [],
+            "read_seconds": [race["bytes"] / read] if read and not on_cpu else [],
+            "extrapolated": timing["extrapolated"],
+            "why_not": timing["why_not"],
+            "clock": timing.get("clock", "host"),
+        }
 
 
 def digest(*values: Any) -> str:

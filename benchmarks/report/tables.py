@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -93,9 +93,19 @@ def training(run: dict[str, Any]) -> Table:
     notes = [
         f"The training, step by step: {', '.join(steps)}.",
         "An asterisk marks what is extrapolated from as many iterations as fit in a few seconds.",
+        *clocks((f"{each['name']} on {each['device']}", each.get("clock")) for each in run["results"]),
     ]
     head = ["", "device", "an iteration", "× loop", "the training", "× loop"]
     return Table(f"{run['data']}, {shape}", head, rows, notes)
+
+
+def clocks(timed: Iterable[tuple[str, str | None]]) -> list[str]:
+    """By which clock whose times are, a line for each but the host's, which is everybody else's."""
+    names: dict[str, list[str]] = {}
+    for name, clock in dict.fromkeys(timed):
+        if clock not in (None, "host"):
+            names.setdefault(str(clock), []).append(name)
+    return [f"Timed by {clock}: {'; '.join(whose)}." for clock, whose in names.items()]
 
 
 def crossovers(sweep: dict[str, Any]) -> Table:
@@ -130,6 +140,7 @@ def passes(run: dict[str, Any]) -> Table:
     head = ["X", "device", "pass", "time", "reads of X", "GB/s", "transfer"]
     notes = ["An asterisk marks what is extrapolated from a few rows.", *dict.fromkeys(reasons)]
     notes += [*about_sizes(run), *copies(run)]
+    notes += clocks((each["one_pass"], each.get("clock")) for each in run["timings"] if each["seconds"])
     return Table("One forward and backward pass", head, rows, notes)
 
 
@@ -158,6 +169,7 @@ def peers(race: dict[str, Any]) -> Table:
         notes += [*transfer(entry), *threads_differ(entry, race["threads"])]
     notes += [MISSED] * any("!" in cell for row in rows for cell in row)
     notes += [race["reference"]["complaint"]] * bool(race["reference"]["complaint"])
+    notes += clocks((entry["competitor"], entry.get("clock")) for entry in race["entries"] if entry["ready"])
     notes += [race["why_smaller"]] if race.get("why_smaller") else []
     loop = race.get("loop")  # of a GPU's record
     if loop:
