@@ -55,7 +55,7 @@ def measurements(file: Path) -> Measurements:
     content = json.loads(file.read_text())
     if isinstance(content, dict) and "benchmarks" in content:
         return dict(_of_guard(content))
-    kinds = {"speedup": _of_speedup, "pass": _of_passes, "peers": _of_peers}
+    kinds = {"speedup": _of_speedup, "pass": _of_passes, "peers": _of_peers, "solvers": _of_peers}
     return {
         name: found for run in read(file) if run["benchmark"] in kinds for name, found in kinds[run["benchmark"]](run)
     }

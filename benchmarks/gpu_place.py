@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from gpulr import device as devices
+from gpulr.bench import clock
 from gpulr.bench.machine import read_bandwidth
 from gpulr.device import Array
 
@@ -41,10 +42,12 @@ class Place(ABC):
 
     Attributes:
         name: for the record.
+        clock: by which `seconds` goes, for the record.
         xp: the namespace of its arrays.
     """
 
     name: str
+    clock: str = clock.HOST
     xp: Any
 
     @abstractmethod
@@ -72,10 +75,7 @@ class Place(ABC):
         """JSON values: what was measured on."""
 
     def seconds(self, call: Callable[[], object], calls: int = 1) -> float:
-        """Seconds of one of so many calls in a row.
-
-        Not by CuPy's events: they see the streams of CuPy and PyTorch, but not those of JAX, and all have one clock here.
-        """
+        """Seconds of one of so many calls in a row."""
         self.wait()
         begin = time.perf_counter()
         for _ in range(calls):
@@ -88,6 +88,7 @@ class Cuda(Place):
     """The first GPU, by CuPy."""
 
     name = "cuda:0"
+    clock = clock.EVENTS
 
     def __init__(self) -> None:
         import cupy
@@ -100,6 +101,11 @@ class Cuda(Place):
 
     def wait(self) -> None:
         self.xp.cuda.runtime.deviceSynchronize()
+
+    def seconds(self, call: Callable[[], object], calls: int = 1) -> float:
+        """Between two events. The second is recorded when the whole GPU is done, so it is a clock for JAX's streams, too."""
+        place = devices.Device(self.name, "the benchmark's")
+        return clock.seconds(lambda: [call() for _ in range(calls)], place) / calls
 
     def random(self, shape: tuple[int, int], dtype: str) -> Array:
         rng = self.xp.random.default_rng(0)
@@ -165,6 +171,7 @@ class Timing:
     Attributes:
         name: whose.
         seconds: of a call, one a round.
+        clock: the place's, see there.
         calls: in a row for a sample.
         off: relative error of the result; None where there is no result to compare.
         extrapolated: timed on some rows, and as many times slower for all.
@@ -177,6 +184,7 @@ class Timing:
     off: float | None = None
     extrapolated: bool = False
     why_not: str | None = None
+    clock: str = clock.HOST
 
     @property
     def median(self) -> float | None:
@@ -197,7 +205,7 @@ def interleaved(
     Returns:
         a timing for each; who raises an exception is in it with the reason.
     """
-    timings = {name: Timing(name) for name in contestants}
+    timings = {name: Timing(name, clock=place.clock) for name in contestants}
     for name, call in contestants.items():
         try:
             place.seconds(call)  # compiles

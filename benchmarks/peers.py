@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +14,9 @@ from rich.markup import escape
 
 from benchmarks import machine, options, problems, reference, table
 from benchmarks.competitors import COMPETITORS, Competitor
+from benchmarks.memory import TooLargeError
 from benchmarks.problem import Dtype, Problem
-from benchmarks.race import Rules, race
+from benchmarks.race import Rules, race, require_memory
 
 
 class Strength(click.ParamType[Any]):
@@ -83,7 +86,7 @@ AMOUNTS = {
     "--scale",
     type=click.FloatRange(0, 1, min_open=True),
     default=None,
-    help="Share of the entries of the synthetic data.  [default: 1, with --quick 0.01]",
+    help="Share of the entries of the synthetic data.  [default: 1, with --quick 0.01, or what there is memory for]",
 )
 @click.option("--C", "strength", type=Strength(), default=1.0, show_default=True, help="1/m for that of m samples.")
 @click.option("--dtype", type=click.Choice(["float32", "float64"]), default="float32", show_default=True)
@@ -140,25 +143,56 @@ def peers(
         place = f"{number} of {len(names)}, {name}"
         with options.progress(2 + len(competitor_names or COMPETITORS) + rules.repeats) as bar:
             bar(f"{place}: making the data")
+            make = partial(problems.make, name, seed=seed, C=strength, dtype=dtype, intercept=intercept)
+            asked = competitor_names or (() if everyone else amount.competitors)
+            choose = partial(_chosen, asked, everyone or amount.everyone)
+            why_smaller = None
             try:
-                problem = problems.make(
-                    name, seed=seed, size=scale or amount.scale, C=strength, dtype=dtype, intercept=intercept
-                )
+                if scale is None:
+                    problem, chosen, why_smaller = _fitting(make, choose, amount.scale)
+                else:
+                    problem, chosen = _prepared(make, choose, scale)
                 bar(f"{place}: finding the minimum")
                 found = reference.find(problem, cache)
             except (problems.UnavailableError, MemoryError, RuntimeError) as reason:  # or its minimum is not certain
                 record["unavailable"][name] = f"{reason}" or type(reason).__name__
                 out.print(f"\n{name} is not available: {escape(record['unavailable'][name])}")
                 continue
-            asked = competitor_names or (() if everyone else amount.competitors)
-            chosen = _chosen(asked, everyone or amount.everyone, problem)
-            result = race(problem, found, chosen, rules, bar)
+            result = race(problem, found, chosen, rules, bar) | {"why_smaller": why_smaller}
         record["races"].append(result)
         table.show(result, out)
         options.write(record, json_file)  # now: what is measured is not lost when the next problem is stopped
     options.write(record, json_file)
     out.print(table.LEGEND)
     return record
+
+
+def _prepared(
+    make: Callable[..., Problem], choose: Callable[[Problem], list[Competitor]], size: float
+) -> tuple[Problem, list[Competitor]]:
+    """A problem and who races on it.
+
+    Raises:
+        TooLargeError: there is no memory to make it or to race on it.
+    """
+    problem = make(size=size)
+    chosen = choose(problem)
+    require_memory(problem, chosen)
+    return problem, chosen
+
+
+def _fitting(
+    make: Callable[..., Problem], choose: Callable[[Problem], list[Competitor]], size: float
+) -> tuple[Problem, list[Competitor], str | None]:
+    """The same, as large as there is memory for, and why it is smaller. Real data have one size: they may be too large."""
+    why_smaller = None
+    for _ in range(2):  # to draw it, and to race on it
+        try:
+            return *_prepared(make, choose, size), why_smaller
+        except TooLargeError as error:
+            size *= 0.9 * error.share
+            why_smaller = why_smaller or f"{error}: made smaller"
+    return *_prepared(make, choose, size), why_smaller
 
 
 def _chosen(names: tuple[str, ...], everyone: bool, problem: Problem) -> list[Competitor]:

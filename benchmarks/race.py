@@ -17,10 +17,14 @@ import numpy as np
 
 from benchmarks.competitors import Competitor
 from benchmarks.evaluate import objective
+from benchmarks.memory import require
 from benchmarks.messages import Ready
 from benchmarks.problem import Problem, save
 from benchmarks.reference import ACCEPTED, Reference
 from benchmarks.remote import START_SECONDS, CompetitorError, Remote
+
+BRIEF = 0.5
+"""Seconds of a fit that is never left out as hopeless: it costs nothing, and one time may be a disturbance."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +40,8 @@ class Rules:
         start: seconds that it may take to start.
         total: seconds that the race may take: after them no search for a tolerance begins, and no round but the first.
         together: all competitors start at once, on a machine of many cores; no fit is under way then.
+        hopeless: who takes so many times the best's seconds in its trial is not timed again, but for the first competitor,
+            whom the others are compared with, and what takes less than `BRIEF`. None: everyone is timed.
     """
 
     gaps: tuple[float, ...] = (1e-3, 1e-6, 1e-9)
@@ -46,6 +52,7 @@ class Rules:
     start: float = START_SECONDS
     total: float = 86_400.0
     together: bool = False
+    hopeless: float | None = None
 
 
 class Judge:
@@ -119,17 +126,31 @@ class Result:
 
 @dataclass
 class Entry:
-    """A competitor in a race; `results` has one for each gap. `device` is where it computes, "cpu" or "cuda"."""
+    """A competitor in a race, with a result for each gap; `device` and `clock` are the competitor's."""
 
     competitor: str
     results: list[Result]
     device: str = "cpu"
+    clock: str = "host"
     ready: Ready | None = None
     trials: list[Trial] = field(default_factory=list)
 
     def record(self) -> dict[str, Any]:
         """JSON values."""
         return asdict(self) | {"results": [result.record() for result in self.results]}
+
+
+def require_memory(problem: Problem, competitors: Sequence[Competitor]) -> None:
+    """See that there is room for a race: for the data in the process of each competitor and in the file that they are read
+    from, which may be in memory, too, and for one of them to compute in, with three times X in float64.
+
+    Raises:
+        TooLargeError: there is none.
+    """
+    racing = sum(not (each.missing() or each.unsupported(problem)) for each in competitors)
+    stored = sum(array.nbytes for array in problem.arrays)
+    shape = " × ".join(f"{length:,}" for length in problem.X.shape)
+    require((racing + 1) * stored + 3 * 8 * problem.arrays[0].size, f"a race of {racing} on {shape}")
 
 
 def race(
@@ -152,7 +173,8 @@ def race(
         entries, racing = [], []
         for competitor in competitors:
             why_not = competitor.missing() or competitor.unsupported(problem)
-            entry = Entry(competitor.name, [Result(gap, why_not=why_not) for gap in rules.gaps], competitor.device)
+            results = [Result(gap, why_not=why_not) for gap in rules.gaps]
+            entry = Entry(competitor.name, results, competitor.device, competitor.clock)
             entries.append(entry)
             if why_not is None:
                 remote = stack.enter_context(Remote(competitor, folder, rules.threads, rules.start))
@@ -165,7 +187,8 @@ def race(
             if time.monotonic() > until:
                 _leave_out(entry, "no time left")
             if all(result.why_not is None for result in entry.results):
-                _calibrate(entry, remote, tolerances, judge, rules)
+                _calibrate(entry, remote, tolerances, judge, rules, _trial_limit(entries, rules))
+        _leave_out_hopeless(entries, rules)
         running = [(entry, remote) for entry, remote, _ in racing]
         _rounds(problem.name, running, judge, rules, until, progress)
     found = {"value": reference.value, "bound": reference.bound, "method": reference.method}
@@ -199,13 +222,38 @@ def _leave_out(entry: Entry, why_not: str) -> None:
         result.why_not = why_not
 
 
-def _calibrate(entry: Entry, remote: Remote, tolerances: Sequence[float], judge: Judge, rules: Rules) -> None:
-    """Fill in the trials, and the tolerance of each result or why there is none."""
+def _trial_limit(entries: Sequence[Entry], rules: Rules) -> float:
+    """Seconds that the next trial may take: those of a fit, or fewer once somebody has reached the last gap."""
+    best = min((seconds for entry in entries if (seconds := _trial_seconds(entry, -1))), default=math.inf)
+    return rules.limit if rules.hopeless is None else min(rules.limit, max(BRIEF, rules.hopeless * best))
+
+
+def _trial_seconds(entry: Entry, number: int) -> float | None:
+    """Of the trial that reached a gap; None if none did."""
+    tol = entry.results[number].tol
+    return next((trial.seconds for trial in entry.trials if trial.tol == tol), None)
+
+
+def _leave_out_hopeless(entries: Sequence[Entry], rules: Rules) -> None:
+    if rules.hopeless is None:
+        return
+    for number in range(len(rules.gaps)):
+        known = [(entry.results[number], seconds) for entry in entries if (seconds := _trial_seconds(entry, number))]
+        best = min((seconds for _, seconds in known), default=math.inf)
+        for result, seconds in known:
+            if seconds > max(BRIEF, rules.hopeless * best) and result is not entries[0].results[number]:
+                result.why_not = f"took {seconds:.2g} s in its trial, the best {best:.2g} s"
+
+
+def _calibrate(
+    entry: Entry, remote: Remote, tolerances: Sequence[float], judge: Judge, rules: Rules, limit: float
+) -> None:
+    """Fill in the trials, of at most `limit` seconds each, and the tolerance of each result or why there is none."""
 
     def failure(tol: float) -> str | None:
         """Try a tolerance; why there is no trial of it."""
         try:
-            fit = remote.fit(tol, rules.limit)
+            fit = remote.fit(tol, limit)
             value = judge.value(fit.coef, fit.intercept)
         except CompetitorError as error:
             return f"{error}, at tolerance {tol:.0e}"
@@ -228,9 +276,6 @@ def _calibrate(entry: Entry, remote: Remote, tolerances: Sequence[float], judge:
         missed = [tol for tol in tolerances if tol > found]
         if missed:  # A decade is a coarse step for methods that converge slowly: try half of the last one, too.
             failure(math.sqrt(found * missed[-1]))
-    reached = _coarsest(entry.trials, rules.gaps[0])
-    if reached and not remote.running:  # it had to be ended: warm up again
-        failure(reached)
     entry.ready = remote.ready
     best = min((trial.gap for trial in entry.trials), default=math.inf)
     for result in entry.results:

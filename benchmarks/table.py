@@ -34,6 +34,8 @@ def show(race: dict[str, Any], console: Console) -> None:
         table.add_row(escape(entry["competitor"] + version), *cells, f"{max(peaks) / 1e6:.0f}" if peaks else "")
         reasons += _reasons(entry) + transfer(entry) + threads_differ(entry, race.get("threads"))
     console.print(table)
+    if race.get("why_smaller"):
+        reasons.append(race["why_smaller"])
     for reason in reasons:
         console.print(f"  {escape(reason)}", highlight=False)
     if race["reference"]["complaint"]:

@@ -69,9 +69,7 @@ def _fit(competitor: Competitor, problem: Problem, tol: float, before: int | Non
     reset_peak()
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        begin = time.perf_counter()
-        coef, intercept = competitor.fit(problem, tol)
-        seconds = time.perf_counter() - begin
+        (coef, intercept), seconds = competitor.timed(problem, tol)
     peak = peak_bytes()
     extra = None if peak is None or before is None or competitor.device != "cpu" else max(0, peak - before)
     messages = dict.fromkeys(f"{warning.category.__name__}: {warning.message}" for warning in caught)

@@ -14,7 +14,7 @@ from click.testing import CliRunner
 from conftest import gpu
 
 from gpulr import bench, device, load_dataset
-from gpulr.bench import clock, contestants, notebook, race, roofline, sizes
+from gpulr.bench import clock, contestants, machine, notebook, race, roofline, sizes, tables
 from gpulr.bench.contestants import LOOP, Contestant, Setting
 from gpulr.cli import main
 from gpulr.datasets import Dataset
@@ -136,6 +136,7 @@ def test_the_gpu_is_the_current_device_and_its_timer_gets_a_name(monkeypatch):
 
     choose = device.choose
     stand_in = StandInGpu("cuda:1", "a stand-in")
+    monkeypatch.setattr(clock, "seconds_between_events", lambda function, _: (function(), 0.5)[1])
     monkeypatch.setitem(sys.modules, "cupyx", ModuleType("cupyx"))
     monkeypatch.setitem(sys.modules, "cupyx.profiler", SimpleNamespace(benchmark=benchmark))
     monkeypatch.setattr(device, "choose", lambda name: choose(name) if name == "cpu" else stand_in)
@@ -145,7 +146,29 @@ def test_the_gpu_is_the_current_device_and_its_timer_gets_a_name(monkeypatch):
     assert not any(timing["unavailable"] for timing in results.values())
     for name in names:
         assert results[name, "cuda:1"]["iteration_seconds"] == 0.25
-        assert results[name, "cuda:1"]["transfer_seconds"] > 0
+        assert results[name, "cuda:1"]["transfer_seconds"] == 0.5
+    assert results["gpulr", "cuda:1"]["training_seconds"] == 0.5
+    assert {timing["device"]: timing["clock"] for timing in results.values()} == {"cpu": "host", "cuda:1": "GPU events"}
+
+
+def test_a_training_on_a_gpu_is_timed_between_two_events_that_see_all_streams(monkeypatch):
+    told = []
+
+    class Event:
+        def record(self):
+            told.append("event")
+
+        def synchronize(self):
+            told.append("wait for it")
+
+    class Gpu(StandInGpu):
+        def synchronize(self):
+            told.append("wait for all")
+
+    cuda = SimpleNamespace(Event=Event, get_elapsed_time=lambda start, end: 250.0)  # milliseconds
+    monkeypatch.setitem(sys.modules, "cupy", SimpleNamespace(cuda=cuda))
+    assert clock.seconds(lambda: told.append("work"), Gpu("cuda:0", "a stand-in")) == 0.25
+    assert told == ["wait for all", "event", "work", "wait for all", "event", "wait for it"]
 
 
 @pytest.mark.gpu
@@ -201,6 +224,15 @@ def test_a_size_that_does_not_fit_in_memory_is_left_out(monkeypatch):
     assert "0.0 GB are free" in second["why_not"]
 
 
+def test_a_size_that_does_not_fit_on_a_gpu_is_left_out(monkeypatch):
+    def full(*_):
+        raise MemoryError("80 GB are needed")
+
+    monkeypatch.setattr(sizes, "measured", full)
+    points = bench.sweep(bench.Effort(1, 0.01, 100, ("float32",), 0, 0))["points"]
+    assert points == [{"entries": 100, "stored_as": "float32", "why_not": "80 GB are needed"}]
+
+
 def test_synthetic_data_have_both_classes():
     for dtype in roofline.DTYPES:
         data = sizes.synthetic(100, dtype)
@@ -248,6 +280,48 @@ def test_the_passes_are_timed_and_those_for_a_gpu_say_why_not(monkeypatch):
     for name in ("lesson", "vectorized"):
         assert "a stand-in for the reason" in timings[name, "cuda"]["why_not"]
     assert ("blocked", "cuda") not in timings
+
+
+def test_a_pass_takes_no_more_memory_than_is_free(monkeypatch):
+    monkeypatch.setattr(roofline, "LOOP_ENTRIES", 1000)
+    monkeypatch.setattr(device, "host_memory", lambda: (8_000, 10**12))
+    record = bench.passes(EFFORT, dtypes=("uint8", "float64"), threads=1)
+    json.dumps(record, allow_nan=False)
+    # For bytes there has to be room for a copy in float32, too.
+    assert {(timing["rows"], timing["dtype"]) for timing in record["timings"]} == {(10, "uint8"), (5, "float64")}
+    assert record["notes"] == [
+        "20 × 100 uint8 would take 0.0 GB of memory, 0.0 GB are free: 10 rows in their place",
+        "20 × 100 float64 would take 0.0 GB of memory, 0.0 GB are free: 5 rows in their place",
+    ]
+    assert set(record["notes"]) <= set(tables.about_sizes(record))
+    monkeypatch.setattr(device, "host_memory", lambda: (1_000, 10**12))
+    (timing,) = bench.passes(EFFORT, dtypes=("float64",), threads=1)["timings"]
+    assert (timing["rows"], timing["one_pass"], timing["seconds"]) == (20, "all", [])
+    assert "0.0 GB are free" in timing["why_not"]
+
+
+def test_a_gpu_without_room_for_x_says_so(monkeypatch):
+    class Full(StandInGpu):
+        def put(self, array):
+            raise MemoryError("80 GB are needed")
+
+    monkeypatch.setattr(clock, "seconds_between_events", lambda function, _: function())
+    timings = roofline.on_gpu(np.zeros((4, 3), np.float32), 1, Full("cuda:0", "a stand-in"))
+    assert {timing.why_not for timing in timings} == {"80 GB are needed"}
+
+
+def test_x_has_at_least_so_many_bytes_and_one_that_a_cache_may_hold_is_told():
+    quick = bench.EFFORTS["quick"]
+    for dtype in roofline.DTYPES:
+        rows, n = roofline._shape("1e6x100", dtype, quick)
+        assert 10**8 <= rows * n * np.dtype(dtype).itemsize < 10**8 + 800
+    assert roofline._shape("1e6x100", "float32", bench.EFFORTS["normal"]) == (1_000_000, 100)
+    small = {"rows": 10, "columns": 100, "dtype": "bfloat16", "device": "cpu"}
+    record = {"timings": [small, small | {"rows": 10**6}], "cache_bytes": 10**8}
+    (note,) = tables.about_sizes(record)
+    assert note.startswith("X of 0 MB and more may stay in the processor's cache of 100 MB")
+    assert tables.about_sizes(record | {"cache_bytes": None}) == []
+    assert machine.cache_bytes() is None or machine.cache_bytes() > 10**5
 
 
 def test_all_passes_of_the_roofline_compute_the_same():

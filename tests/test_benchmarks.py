@@ -6,7 +6,10 @@ import importlib
 import io
 import json
 import re
+import sys
+from contextlib import nullcontext
 from dataclasses import replace
+from types import SimpleNamespace
 from urllib.error import URLError
 
 import click
@@ -19,17 +22,21 @@ from sklearn.metrics import log_loss
 from threadpoolctl import threadpool_limits
 
 from benchmarks import __main__ as commands
-from benchmarks import evaluate, problems, race, reference, table
+from benchmarks import competitors, evaluate, problems, race, reference, solvers, table
 from benchmarks.__main__ import main
 from benchmarks.competitors import COMPETITORS, ON_DEVICE
-from benchmarks.competitors.jax_lbfgs import JaxLbfgsCpu
-from benchmarks.competitors.sklearn_arrays import SklearnTorch
+from benchmarks.competitors.jax_lbfgs_cpu import JaxLbfgsCpu
+from benchmarks.competitors.sklearn_torch import SklearnTorch
 from benchmarks.competitors.torch_lbfgs_cuda import TorchLbfgsCuda
 from benchmarks.evaluate import objective
+from benchmarks.memory import TooLargeError
 from benchmarks.messages import Fit
+from benchmarks.peers import AMOUNTS, _fitting, _prepared
 from benchmarks.problem import load, save
 from benchmarks.race import Rules
 from benchmarks.remote import CompetitorError, Remote
+from benchmarks.report import figures
+from gpulr import device
 from gpulr.bench import EFFORTS, Effort
 
 SMALL = 0.0003
@@ -119,6 +126,101 @@ def test_fetched_pictures_stay_bytes(monkeypatch):
     assert problem.X.dtype == np.uint8
     assert problem.classes == 10
     assert problem.features().max() == 1
+
+
+@pytest.fixture
+def package(tmp_path, monkeypatch):
+    """Makes a package of one module, and gives its paths and name."""
+
+    def make(name, source):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "__init__.py").touch()
+        (tmp_path / name / "another.py").write_text(source)
+        monkeypatch.syspath_prepend(tmp_path)
+        return [str(tmp_path / name)], name
+
+    return make
+
+
+def test_a_problem_is_found_by_its_file_and_comes_twice_where_it_can_be_correlated(package):
+    draw = "def draw(rng, size, dtype{}): return {}"
+    found = problems.discovered(*package("plain", draw.format("", "dtype")))
+    assert {name: make(None, 1.0, "float32") for name, make in found.items()} == {"another": "float32"}
+    found = problems.discovered(*package("both", draw.format(", correlation=0.0", "correlation")))
+    made = {name: make(None, 1.0, "float32") for name, make in found.items()}
+    assert made == {"another": 0.0, "another_correlated": 0.9}
+    assert problems.discovered(*package("neither", "def shape(): pass")) == {}
+
+
+ANOTHER = """
+from benchmarks.competitors.gpulr import Gpulr
+from benchmarks.competitors.base import Competitor
+
+class Common(Competitor):
+    module = distribution = "numpy"
+
+    def fit(self, problem, tol):
+        raise NotImplementedError
+
+class Another(Common):
+    name = "another"
+
+class First(Gpulr):
+    name = "gpulr-first"
+"""
+
+
+def test_a_competitor_is_found_by_its_file(package):
+    found = competitors.discovered(*package("some_competitors", ANOTHER))
+    assert list(found) == ["gpulr-first", "another"]  # gpulr's own first; neither what is imported nor what has no name
+    assert found["another"].distribution == "numpy"
+    with pytest.raises(ValueError, match=r"'another' is the name of two competitors, one is in .*another\.py"):
+        competitors.discovered(*package("doubled", ANOTHER.replace("gpulr-first", "another")))
+
+
+def test_what_is_raced_first_and_by_quick_exists():
+    assert list(COMPETITORS)[:3] == list(figures.OURS)
+    assert set(AMOUNTS["quick"].competitors) <= set(COMPETITORS)
+    assert set(AMOUNTS["quick"].problems) <= set(problems.PROBLEMS)
+
+
+@pytest.mark.parametrize("name", [*SYNTHETIC, "multinomial_correlated"])
+def test_what_there_is_no_memory_to_draw_is_not_drawn(name, monkeypatch):
+    monkeypatch.setattr("gpulr.device.host_memory", lambda: (10_000, 10**12))
+    with pytest.raises(TooLargeError, match=r"drawing .* would take .* GB of memory, 0\.0 GB are free"):
+        problems.PROBLEMS[name](None, SMALL, "float32")  # there is nothing to draw with
+
+
+def test_a_race_has_room_for_the_data_in_each_process(tall, monkeypatch):
+    stored = tall.X.nbytes  # float32
+    free = 3 * stored + 3 * 2 * stored
+    monkeypatch.setattr("gpulr.device.host_memory", lambda: (free, 10**12))
+    two = [COMPETITORS["gpulr"], COMPETITORS["sklearn-lbfgs"]]
+    monkeypatch.setattr("gpulr.device.why_no_gpu", lambda: "a stand-in for the reason")
+    race.require_memory(tall, [*two, COMPETITORS["gpulr-cuda"]])  # who cannot race needs none
+    with pytest.raises(TooLargeError, match="a race of 3 on 17,321 × 2") as error:
+        race.require_memory(tall, [*two, COMPETITORS["sklearn-saga"]])
+    assert error.value.share == pytest.approx(0.9)
+
+
+def test_without_a_scale_the_data_are_as_large_as_there_is_memory_for(monkeypatch):
+    sizes = []
+
+    def make(size):
+        sizes.append(size)
+        return problems.make("tall", size=size)
+
+    monkeypatch.setattr("gpulr.device.host_memory", lambda: (4_000_000, 10**12))
+    problem, chosen, why_smaller = _fitting(make, lambda problem: [COMPETITORS["gpulr"]], 0.01)
+    assert sizes[0] == 0.01
+    assert re.match(r"drawing 100,000 × 10 would take 0\.0 GB .*: made smaller", why_smaller)
+    race.require_memory(problem, chosen)
+    assert problem.X.nbytes > 200_000
+    with pytest.raises(TooLargeError):
+        _prepared(make, lambda problem: [COMPETITORS["gpulr"]], 0.01)
+    monkeypatch.setattr("gpulr.device.host_memory", lambda: (10_000, 10**12))
+    with pytest.raises(TooLargeError, match="a race of 1 on 569 × 30"):  # it cannot be made smaller
+        _fitting(lambda size: problems.make("breast_cancer"), lambda problem: [COMPETITORS["gpulr"]], 1.0)
 
 
 # The judge.
@@ -257,6 +359,39 @@ def test_bytes_classes_and_intercepts_of_those_who_bring_the_data_to_a_device(co
     assert judge.gap(judge.value(coef, intercept)) <= 1e-6
 
 
+def test_on_a_gpu_fits_are_timed_by_events_where_the_library_has_them(tall, monkeypatch):
+    class Event:
+        def __init__(self, enable_timing):
+            assert enable_timing
+
+        def record(self):
+            pass
+
+        def synchronize(self):
+            pass
+
+        def elapsed_time(self, end):
+            return 250.0  # milliseconds
+
+    monkeypatch.setitem(sys.modules, "torch", SimpleNamespace(cuda=SimpleNamespace(Event=Event, synchronize=lambda: 0)))
+    monkeypatch.setattr("gpulr.bench.clock.seconds_between_events", lambda function, _: (function(), 0.5)[1])
+    monkeypatch.setattr("gpulr.device.choose", lambda name: device.Device("cuda:0", "a stand-in"))
+    monkeypatch.setattr(device.Device, "current", lambda _: nullcontext())
+    timed = {}
+    for competitor in COMPETITORS.values():
+        monkeypatch.setattr(type(competitor), "fit", lambda *_: "a solution")
+        solution, seconds = competitor.timed(tall, 1e-3)
+        assert solution == "a solution"
+        timed[competitor.name] = (competitor.clock, seconds if competitor.clock != "host" else None)
+    assert {name: found for name, found in timed.items() if found[0] != "host"} == {
+        "gpulr-cuda": ("events of cupy", 0.5),
+        "cuml": ("events of cupy", 0.5),
+        "sklearn-cupy": ("events of cupy", 0.5),
+        "sklearn-torch": ("events of torch", 0.25),
+        "torch-lbfgs-cuda": ("events of torch", 0.25),
+    }
+
+
 def test_without_a_gpu_competitors_for_one_say_so(monkeypatch):
     monkeypatch.setattr("gpulr.device.why_no_gpu", lambda: "a stand-in for the reason")
     on_gpu = [competitor for competitor in COMPETITORS.values() if competitor.device == "cuda"]
@@ -342,11 +477,45 @@ def test_who_fails_is_shown_with_the_reason(tall, cache, tmp_path, monkeypatch):
     assert "not finite" in reasons["gives nan"]
 
 
+COUNTING = """
+import time
+import numpy as np
+from benchmarks.competitors.base import Competitor
+
+class Counting(Competitor):
+    name, module, distribution = "counting", "numpy", "numpy"
+    fits = 0
+
+    def fit(self, problem, tol):
+        type(self).fits += 1
+        if tol < 1e-3:
+            time.sleep(100)
+        return np.zeros((1, problem.X.shape[1])), np.array([1000.0 * self.fits + tol])
+"""
+
+
+def test_a_process_that_takes_the_place_of_another_is_warmed_up_as_that_one_was(tall, tmp_path, monkeypatch):
+    (tmp_path / "counting_competitor.py").write_text(COUNTING)
+    monkeypatch.syspath_prepend(tmp_path)
+    competitor = importlib.import_module("counting_competitor").Counting()
+    save(tall, tmp_path)
+    with Remote(competitor, tmp_path, threads=1) as remote:
+
+        def fits_so_far(tol):
+            return remote.fit(tol, limit=1).intercept[0] // 1000
+
+        assert fits_so_far(0.1) == 2  # the first is that of the small problem
+        assert fits_so_far(0.1) == 3
+        with pytest.raises(CompetitorError, match=r"over 1 s$"):
+            fits_so_far(1e-4)
+        assert fits_so_far(0.1) == 3  # the small problem, the last fit again, and this one
+
+
 class InProcess:
     """A stand-in for `Remote`, of a competitor whose gap is its tolerance and whose seconds are 1/gap."""
 
     def __init__(self, competitor, folder, threads, start_seconds):
-        self.ready, self.running, self.tols = None, True, []
+        self.ready, self.tols = None, []
         InProcess.last = self
 
     def __enter__(self):
@@ -358,9 +527,7 @@ class InProcess:
     def fit(self, tol, limit):
         self.tols.append(tol)
         if tol < 1e-7:
-            self.running = False
             raise CompetitorError("over 1 s")
-        self.running = True
         return Fit(1 / tol, np.array([[tol]]), np.zeros(1), None, ())
 
 
@@ -387,6 +554,49 @@ def test_the_coarsest_tolerance_that_reaches_a_gap_is_timed(tall, monkeypatch):
         coarse["tol"],
         fine["tol"],
     ]
+
+
+class Slow(InProcess):
+    """The first takes 9 s for any tolerance; the others 1 s, 2 s, 4 s and so on, or are ended by their limit."""
+
+    count = 0
+
+    def __enter__(self):
+        self.seconds, self.fits = (9.0, 1.0, 2.0, 4.0)[Slow.count], 0
+        Slow.count += 1
+        return self
+
+    def fit(self, tol, limit):
+        self.fits += 1
+        if self.seconds > limit:
+            raise CompetitorError(f"over {limit:g} s")
+        return Fit(self.seconds, np.array([[tol]]), np.zeros(1), None, ())
+
+
+@pytest.mark.parametrize(("hopeless", "reason"), [(3.0, "over 3 s, at tolerance 1e+00"), (None, None)])
+def test_who_is_hopeless_is_not_timed_again_but_for_the_first(tall, monkeypatch, hopeless, reason):
+    monkeypatch.setattr(race, "Remote", Slow)
+    monkeypatch.setattr(Slow, "count", 0)
+    monkeypatch.setattr(race, "objective", lambda problem, coef, intercept: 1 + coef[0, 0])
+    found = reference.Reference(1.0, 0.0, "", np.zeros((1, 1)), np.zeros(1))
+    names = ("sklearn-lbfgs", "sklearn-saga", "sklearn-newton-cg", "sklearn-newton-cholesky")
+    rules = Rules(gaps=(1e-2,), repeats=5, limit=60, hopeless=hopeless)
+    record = race.race(tall, found, [COMPETITORS[name] for name in names], rules)
+    medians = [entry["results"][0]["median"] for entry in record["entries"]]
+    assert medians == [9.0, 1.0, 2.0, None if reason else 4.0]
+    assert record["entries"][3]["results"][0]["why_not"] == reason
+
+
+def test_who_was_slow_before_anybody_was_fast_is_left_out_of_the_rounds():
+    def entry(seconds):
+        return race.Entry("x", [race.Result(1e-3, 1.0)], trials=[race.Trial(1.0, seconds, 1.0, 0.0, None, ())])
+
+    entries = [entry(seconds) for seconds in (9.0, 4.0, 1.0)]
+    race._leave_out_hopeless(entries, Rules(hopeless=3.0, gaps=(1e-3,)))
+    assert [each.results[0].why_not for each in entries] == [None, "took 4 s in its trial, the best 1 s", None]
+    brief = [entry(seconds) for seconds in (0.1, 0.45, 0.1)]
+    race._leave_out_hopeless(brief, Rules(hopeless=3.0, gaps=(1e-3,)))
+    assert [each.results[0].why_not for each in brief] == [None] * 3
 
 
 # The commands.
@@ -457,6 +667,30 @@ def test_speedup_end_to_end(tmp_path, monkeypatch):
     (training,) = record["trainings"]
     assert training["repeats"] == 1
     assert {point["entries"] for point in record["sweep"]["points"]} == {100, 1000}
+
+
+def test_solvers_end_to_end(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(solvers, "SHAPES", ((60, 3), (10**6, 10**6)))
+    output = run("solvers", "--largest", "1000", "--repeats", "1", "--threads", "1", "--json", str(tmp_path / "r.json"))
+    (the_race,) = json.loads((tmp_path / "r.json").read_text())["races"]
+    assert [entry["competitor"] for entry in the_race["entries"]] == ["auto", "lbfgs", "newton", "sketch"]
+    assert len(the_race["entries"][0]["results"][0]["seconds"]) == 3
+    assert the_race["auto_over_best"] >= 1
+    assert f"of 1 shapes; worst: {the_race['auto_over_best']:.2f} at 60 x 3" in output
+
+
+def test_the_worst_ratio_and_where_there_is_none():
+    def of(name, *medians):
+        result = {"problem": {"name": name}, "entries": [{"results": [{"median": median}]} for median in medians]}
+        return result | {"auto_over_best": solvers.auto_over_best(result)}
+
+    races = [of("a", 1.2, 1.0), of("b", 3.0, None, 2.0), of("c", None, 1.0)]
+    assert [each["auto_over_best"] for each in races] == [1.2, 1.5, None]
+    assert solvers.worst(races) == (
+        "auto is within 1.3 of the best at 1 of 3 shapes; worst: 1.50 at b; without a time at 1 shapes"
+    )
+    assert solvers.worst(races[2:]) == "auto has no time"
 
 
 def test_without_a_name_all_races_are_run(tmp_path, monkeypatch):

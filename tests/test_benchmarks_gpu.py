@@ -22,6 +22,7 @@ from benchmarks.evaluate import objective
 from benchmarks.gpu import NO_GPU, slug
 from benchmarks.gpu_place import Host, Timing, interleaved
 from benchmarks.race import Rules
+from benchmarks.report import records, tables
 from gpulr import device
 from gpulr.passes import PASSES
 
@@ -221,7 +222,7 @@ class Slow:
     now = 0.0
 
     def __init__(self, *_):
-        self.ready, self.running = None, True
+        self.ready = None
 
     def __enter__(self):
         return self
@@ -384,6 +385,11 @@ def test_rehearsal_end_to_end(cache, tmp_path, monkeypatch):
     assert fit["loop"]["extrapolated"]
     assert "A rehearsal" in text
     assert "goal" not in text
+    # The report can read what is written.
+    runs = records.read(file)
+    assert [run["benchmark"] for run in runs] == ["gpu", "pass", "peers"]
+    assert len(tables.passes(runs[1]).rows) == sum(len(race["timings"]) for race in record["parts"]["pass"]["races"])
+    assert tables.peers(runs[2]["races"][0]).rows[0][0].startswith("gpulr-cuda")
 
 
 def test_parts_alone(tmp_path, monkeypatch):

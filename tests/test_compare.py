@@ -83,6 +83,23 @@ def test_all_kinds_of_records_are_read(tmp_path):
     assert compared(both, both).exit_code == 0
 
 
+def test_the_record_of_a_gpu_is_compared(tmp_path):
+    def record(seconds):
+        timing = {"name": "gpulr, fused", "seconds": [seconds] * 3, "extrapolated": False, "why_not": None}
+        X = {"rows": 10, "columns": 100, "dtype": "uint8", "bytes": 1000, "timings": [timing]}
+        parts = {"bandwidth": {"read": 1e9}, "pass": {"races": [X]}, "fit": {"races": peers_record(1.0, 0.1)["races"]}}
+        return {"benchmark": "gpu", "machine": {"gpus": [{"device": "cuda:0"}]}, "parts": parts}
+
+    before, after = (written(tmp_path, f"{seconds}.json", record(seconds)) for seconds in (0.5, 0.75))
+    assert set(measurements(before)) == {
+        "pass over 10 × 100 uint8, gpulr, fused on cuda:0", "tall, 1,000 × 10, float32, gpulr to 1e-6",
+    }  # fmt: skip
+    result = compared(before, after)
+    assert result.exit_code == 1
+    assert "1 are slower" in result.output
+    assert "1.50" in result.output
+
+
 def test_the_guard_compares_ratios(tmp_path):
     def guard(ratios):
         stats = {"median": 1.0, "min": 0.9, "max": 1.1}

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import xml.etree.ElementTree as ET
+from dataclasses import asdict
 
 import pytest
 from click.testing import CliRunner
 
+from benchmarks import gpu_place
 from benchmarks.__main__ import main
 from benchmarks.report import figures, readme, records, tables
+from benchmarks.report import gpu as report_gpu
 from benchmarks.report.page import page
 from gpulr import bench
 from gpulr.bench import sizes
@@ -38,7 +42,7 @@ def peers_record(seconds=(0.5, 0.25)):
         return {"tol": 1.0, "seconds": time, "gap": gap}
 
     entries = [
-        {"competitor": "gpulr", "ready": ready("1"), "trials": [trial(1e-2, 0.1), trial(1e-7, 0.5)],
+        {"competitor": "gpulr", "clock": "host", "ready": ready("1"), "trials": [trial(1e-2, 0.1), trial(1e-7, 0.5)],
          "results": [result(1e-3, seconds[0]), result(1e-6, seconds[0])]},
         {"competitor": "other", "ready": ready("2"), "trials": [trial(1e-2, 0.1), trial(1e-4, 0.5)],
          "results": [result(1e-3, seconds[1]), result(1e-6, 0, "comes to 1e-4 <only>")]},
@@ -48,6 +52,56 @@ def peers_record(seconds=(0.5, 0.25)):
     return {"benchmark": "peers", "machine": MACHINE, "races": [
         {"problem": problem, "threads": 2, "reference": {"complaint": None}, "entries": entries}
     ]}  # fmt: skip
+
+
+def gpu_record():
+    """As `python -m benchmarks gpu` writes it, with figures that are made up."""
+    gpu = {"device": "cuda:0", "name": "NVIDIA X1", "driver_cuda": "12.4"}
+    machine = MACHINE | {"gpus": [gpu], "processor": "a host", "date": "2026-03-01T00:00:00+00:00"}
+
+    def pass_timing(name, seconds, why_not=None, extrapolated=False):
+        times, clock = [seconds] * 3 if seconds else [], "host" if name == "for loops" else "GPU events"
+        timing = gpu_place.Timing(name, times, 4, 1e-7, extrapolated, why_not, clock)
+        return asdict(timing) | {"median": timing.median}
+
+    passes = [pass_timing("gpulr, fused", 1e-4), pass_timing("CuPy, two products", 2e-4),
+              pass_timing("PyTorch, two products", 2e-4, "computes something else: 0.5 off"),
+              pass_timing("JAX, jitted", None, "not installed: pip install jax"),
+              pass_timing("for loops", 40.0, extrapolated=True)]  # fmt: skip
+    X = {"rows": 1000, "columns": 100, "dtype": "float32", "bytes": 400_000}
+    no_room = {"rows": 1000, "columns": 100, "dtype": "bfloat16", "why_not": "TypeError: no bfloat16", "timings": []}
+
+    def cats(name, device, iteration, training):
+        absent = dict.fromkeys(("transfer_seconds", "unavailable"))
+        ranges = {"iteration_range": [iteration] * 2, "training_range": [training] * 2}
+        return {"name": name, "device": device, "space": "gram", "iteration_seconds": iteration, "extrapolated": False,
+                "training_seconds": training, "iteration_speedup": 1.0, "training_speedup": 2.0,
+                "finite_costs": True, **absent, **ranges}  # fmt: skip
+
+    training = {"data": "cats", "n_samples": 209, "n_features": 12288, "stored_as": "uint8", "iterations": 2000,
+                "dtype": "float64", "steps": [],
+                "results": [cats("gpulr", "cpu", 1e-4, 0.05), cats("gpulr", "cuda:0", 1e-6, 0.0125)]}  # fmt: skip
+    (fit,) = peers_record((0.02, 0.4))["races"]
+    fit["entries"] = [{**entry, "competitor": name, "results": entry["results"][1:]}
+                      for entry, name in zip(fit["entries"], ("gpulr-cuda", "cuml"), strict=True)]  # fmt: skip
+    fit |= {"loop": {"pass_seconds": 30.0, "passes": 6.0, "seconds": 180.0, "extrapolated": True}}
+    fit["problem"] = fit["problem"] | {"name": "tall"}
+    bandwidth = {"bytes": 1 << 30, "read": 4e12, "copy": 3e12, "put": 5e10, "asarray": 1e10, "host_read": 1e10}
+    return {"benchmark": "gpu", "rehearsal": False, "machine": machine, "settings": {}, "parts": {
+        "bandwidth": {**bandwidth, "seconds": 1.0},
+        "pass": {"races": [X | {"timings": passes}, no_room], "seconds": 1.0},
+        "cats": {**training, "seconds": 1.0},
+        "fit": {"races": [fit, {"problem": {"name": "wide"}, "why_not": "no time left"}], "seconds": 1.0},
+    }}  # fmt: skip
+
+
+@pytest.fixture
+def both(results, tmp_path):
+    """The records of a machine without a GPU, and made up ones of a machine with one."""
+    shutil.copytree(results / "a-machine", tmp_path / "results" / "a-machine", ignore=shutil.ignore_patterns("*.svg"))
+    (tmp_path / "results" / "nvidia-x1").mkdir()
+    (tmp_path / "results" / "nvidia-x1" / "gpu.json").write_text(json.dumps(gpu_record()))
+    return tmp_path / "results"
 
 
 @pytest.fixture(scope="module")
@@ -149,6 +203,111 @@ def test_without_a_gpu_its_cells_say_not_measured(machine):
     assert cells["gpulr", "GPU"] == ["not measured", "", "not measured", ""]
     assert {row[2] for row in tables.crossovers(run["sweep"]).rows} == {"not measured"}
     assert "not measured" in {row[3] for row in tables.passes(machine.of("pass")[0]).rows}
+
+
+def test_the_record_of_a_gpu_is_shown_as_those_of_the_races(both):
+    without, gpu = records.load(both)
+    assert [run["benchmark"] for run in gpu.runs] == ["gpu", "speedup", "pass", "peers"]
+    assert (without.has_gpu(), gpu.has_gpu()) == (False, True)
+    (row,) = tables.best(gpu.races(), 1e-6).rows
+    assert row == ["tall, 1,000,000 × 100, float32", "–", "–", "20 ms", "–", "–"]
+    assert "For loops, extrapolated from a few rows: 3 min for the 6 passes" in tables.peers(gpu.races()[0]).notes[-1]
+    passes = tables.passes(gpu.of("pass")[0])
+    assert passes.rows[0] == ["1,000 × 100 float32", "cuda:0", "gpulr, fused", "100 µs", "1000.00", "4", ""]
+    assert [row[1:4] for row in passes.rows[2:]] == [
+        ["cuda:0", "PyTorch, two products", "not measured"],
+        ["cuda:0", "JAX, jitted", "not measured"],
+        ["cpu", "for loops*", "40 s"],
+        ["cuda:0", "all", "not measured"],
+    ]
+    assert "all: TypeError: no bfloat16" in passes.notes
+    assert "PyTorch, two products: computes something else: 0.5 off" in passes.notes
+    assert passes.notes[-1] == "Timed by GPU events: gpulr, fused; CuPy, two products."
+    assert ["a plain read", "4,000.0"] in report_gpu.memory(gpu.runs[0]).rows
+    assert ["the cats' 2000 iterations < 20 ms", "12.5 ms", "yes"] in report_gpu.goals(gpu.runs[0]).rows
+
+
+def test_the_page_shows_the_gpu(both):
+    pytest.importorskip("matplotlib")
+    text = page(records.load(both))
+    assert text.index("<h2>nvidia-x1") < text.index("<h2>a-machine")  # measured later
+    for part in (
+        "NVIDIA X1, driver for CUDA 12.4",
+        "The memory of the GPU",
+        "wide was not raced: no time left",
+        "cuml 2",
+    ):
+        assert part in text
+    assert set(figures.all_of(records.load(both)[1])) == {"roofline", "convergence-tall-1000000x100-float32"}
+
+
+def test_the_readme_shows_the_gpu_beside_the_cpu(both, tmp_path, monkeypatch):
+    pytest.importorskip("matplotlib")
+    blocks = "".join(f"<!-- benchmarks: {name} -->\n<!-- end -->\n" for name in ("speedup", "peers", "pictures"))
+    (tmp_path / "README.md").write_text(blocks)
+    monkeypatch.setattr(readme, "README", tmp_path / "README.md")
+    monkeypatch.setattr(records, "RESULTS", both)
+    assert CliRunner().invoke(main, ["readme"]).exit_code == 0
+    assert CliRunner().invoke(main, ["readme", "--check"]).exit_code == 0
+    made = (tmp_path / "README.md").read_text()
+    assert made.count("On a processor, 2 cores (GPU: not measured):") == 3
+    assert made.count("On a host, 2 cores (NVIDIA X1):") == 3
+    assert "| gpulr | cuda:0 | 1 µs | 1 | 12.5 ms | 2 |" in made
+    assert "(benchmarks/results/nvidia-x1/convergence-tall-1000000x100-float32.svg)" in made
+
+
+def test_a_rehearsal_is_no_record_of_a_gpu(tmp_path):
+    (tmp_path / "x").mkdir()
+    (tmp_path / "x" / "gpu.json").write_text(json.dumps(gpu_record() | {"rehearsal": True}))
+    with pytest.raises(ValueError, match=r"gpu\.json is of a rehearsal"):
+        records.load(tmp_path)
+
+
+def test_parts_of_a_gpus_record_that_could_not_be_measured_say_why(tmp_path):
+    record = gpu_record()
+    record["parts"] = {"bandwidth": {"why_not": "no room"}, "cats": {"why_not": "no cats"}, "fit": {"races": []}}
+    assert list(records.parts(record)) == []
+    memory = report_gpu.memory(record)
+    assert memory.notes == ["bandwidth: no room", "cats: no cats"]
+    assert {row[1] for row in memory.rows} == {"not measured"}
+
+
+def later(record, date, processor):
+    return record | {"machine": record["machine"] | {"date": f"{date}T00:00:00+00:00", "processor": processor}}
+
+
+def test_of_several_machines_the_readme_shows_the_one_that_was_measured_last(both, tmp_path, monkeypatch):
+    pytest.importorskip("matplotlib")
+    text = "<!-- benchmarks: speedup -->\n<!-- end -->\n<!-- benchmarks: peers -->\n<!-- end -->\n"
+    (tmp_path / "README.md").write_text(f"{text}<!-- benchmarks: pictures -->\n<!-- end -->\n")
+    monkeypatch.setattr(readme, "README", tmp_path / "README.md")
+    monkeypatch.setattr(records, "RESULTS", both)
+    invoke = CliRunner().invoke
+    assert invoke(main, ["readme"]).exit_code == 0
+    assert (both / "a-machine" / "convergence-tall_correlated-1000000x100-float32.svg").is_file()
+
+    (both / "b-machine").mkdir()
+    (both / "b-machine" / "peers.json").write_text(json.dumps(later(peers_record(), "2026-02-01", "a newer one")))
+    check = invoke(main, ["readme", "--check"])
+    assert check.exit_code == 1
+    curve = "convergence-tall_correlated-1000000x100-float32.svg"
+    for name in ("README.md", f"b-machine/{curve}", f"a-machine/{curve}"):  # to be written, to be made, to be deleted
+        assert name in check.output
+    assert invoke(main, ["readme"]).exit_code == 0
+    assert invoke(main, ["readme", "--check"]).exit_code == 0
+    made = (tmp_path / "README.md").read_text()
+    # What the newer machine has not measured is that of the older one.
+    assert made.count("On a newer one, 2 cores") == 2
+    assert made.count("On a processor, 2 cores") == 2
+    assert [file.name for file in sorted((both / "a-machine").glob("*.svg"))] == ["roofline.svg", "speedup-float32.svg"]
+    assert [file.name for file in (both / "b-machine").glob("*.svg")] == [curve]
+    for name in ("a-machine", "b-machine"):
+        assert name in page(records.load(both))
+
+    shutil.rmtree(both / "b-machine")
+    (both / "gone").mkdir()
+    (both / "gone" / curve).touch()
+    assert "gone" in invoke(main, ["readme", "--check"]).output
 
 
 def test_the_front_of_trials_falls():

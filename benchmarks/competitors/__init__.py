@@ -1,58 +1,46 @@
-"""The competitors by name: one file each. The first is the one the others are compared with.
+"""The competitors by name, found by their files: every subclass of `Competitor` that has a name.
 
 They import their libraries when they fit, so that the process of one competitor has only its own.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
+from benchmarks import discovery
 from benchmarks.competitors.base import Competitor
-from benchmarks.competitors.cuml import Cuml
-from benchmarks.competitors.dask_ml import DaskML
-from benchmarks.competitors.glum import Glum
-from benchmarks.competitors.gpulr import Gpulr
-from benchmarks.competitors.gpulr_compiled import GpulrCompiled
-from benchmarks.competitors.gpulr_cuda import GpulrCuda
-from benchmarks.competitors.intelex import Intelex
-from benchmarks.competitors.jax_lbfgs import JaxLbfgs, JaxLbfgsCpu
 from benchmarks.competitors.on_device import OnDevice
-from benchmarks.competitors.skglm import Skglm
-from benchmarks.competitors.sklearn_arrays import SklearnCupy, SklearnTorch
-from benchmarks.competitors.sklearn_lbfgs import SklearnLbfgs
-from benchmarks.competitors.sklearn_newton_cg import SklearnNewtonCG
-from benchmarks.competitors.sklearn_newton_cholesky import SklearnNewtonCholesky
-from benchmarks.competitors.sklearn_saga import SklearnSaga
-from benchmarks.competitors.snapml_dual import SnapMLDual
-from benchmarks.competitors.snapml_primal import SnapMLPrimal
-from benchmarks.competitors.torch_lbfgs import TorchLbfgs
-from benchmarks.competitors.torch_lbfgs_cuda import TorchLbfgsCuda
 
-__all__ = ["COMPETITORS", "ON_DEVICE", "Competitor"]
+__all__ = ["COMPETITORS", "ON_DEVICE", "Competitor", "discovered"]
 
-COMPETITORS: dict[str, Competitor] = {
-    competitor.name: competitor
-    for competitor in (
-        Gpulr(),
-        GpulrCompiled(),
-        GpulrCuda(),
-        SklearnLbfgs(),
-        SklearnNewtonCholesky(),
-        SklearnNewtonCG(),
-        SklearnSaga(),
-        Intelex(),
-        SklearnCupy(),
-        SklearnTorch(),
-        TorchLbfgs(),
-        TorchLbfgsCuda(),
-        JaxLbfgs(),
-        JaxLbfgsCpu(),
-        SnapMLPrimal(),
-        SnapMLDual(),
-        Glum(),
-        Skglm(),
-        DaskML(),
-        Cuml(),
-    )
-}
 
-ON_DEVICE: tuple[type[OnDevice], ...] = (GpulrCuda, SklearnCupy, SklearnTorch, TorchLbfgsCuda, JaxLbfgs, Cuml)
+def discovered(paths: Iterable[str], package: str) -> dict[str, Competitor]:
+    """The competitors in the modules of a package, gpulr's own first, since the others are compared with it, then by name.
+
+    Args:
+        paths: `__path__` of the package.
+        package: its `__name__`.
+
+    Raises:
+        ValueError: two have the same name.
+    """
+    found: dict[str, Competitor] = {}
+    for module in discovery.modules(paths, package):
+        for kind in vars(module).values():
+            is_own = isinstance(kind, type) and issubclass(kind, Competitor) and kind.__module__ == module.__name__
+            if not is_own or not hasattr(kind, "name"):  # what others are derived from has none
+                continue
+            if kind.name in found:
+                raise ValueError(f"{kind.name!r} is the name of two competitors, one is in {module.__file__}")
+            found[kind.name] = kind()
+    return dict(sorted(found.items(), key=lambda item: (not item[0].startswith("gpulr"), item[0])))
+
+
+COMPETITORS = discovered(__path__, __name__)
+
+ON_DEVICE: tuple[type[OnDevice], ...] = tuple(
+    type(competitor)
+    for competitor in COMPETITORS.values()
+    if isinstance(competitor, OnDevice) and competitor.device == "cuda"
+)
 """Those of a GPU, for `python -m benchmarks gpu`."""

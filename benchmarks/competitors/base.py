@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from abc import ABC, abstractmethod
 from importlib.metadata import version
 from importlib.util import find_spec
@@ -34,6 +35,7 @@ class Competitor(ABC):
         tolerances: from coarse to fine; the coarsest that leads to a gap is timed.
         environment: variables that its process has to be started with.
         device: "cpu" or "cuda", where it computes.
+        clock: by which its fits are timed, for the record; see `timed`.
     """
 
     name: ClassVar[str]
@@ -42,6 +44,10 @@ class Competitor(ABC):
     tolerances: ClassVar[tuple[float, ...]] = decades(0, -12)
     environment: ClassVar[dict[str, str]] = {}
     device: str = "cpu"
+
+    @property
+    def clock(self) -> str:
+        return "host"
 
     def missing(self) -> str | None:
         """Why it cannot run here; None if it can."""
@@ -71,6 +77,12 @@ class Competitor(ABC):
     @abstractmethod
     def fit(self, problem: Problem, tol: float) -> Solution:
         """Minimize the problem's objective; everything in here is timed."""
+
+    def timed(self, problem: Problem, tol: float) -> tuple[Solution, float]:
+        """`fit` and its seconds."""
+        begin = time.perf_counter()
+        solution = self.fit(problem, tol)
+        return solution, time.perf_counter() - begin
 
 
 def threads() -> int:

@@ -37,16 +37,6 @@ class JaxLbfgs(OnDevice):
         return np.asarray(found["W"]).T, np.asarray(found["b"]) if problem.intercept else np.zeros(k)
 
 
-class JaxLbfgsCpu(JaxLbfgs):
-    """The same on the CPU, whatever else JAX sees."""
-
-    name = "jax-lbfgs-cpu"
-    environment = {"JAX_PLATFORMS": "cpu"}  # noqa: RUF012  # the base says that it is the class's
-
-    def __init__(self) -> None:
-        super().__init__("cpu")
-
-
 @cache
 def _minimize() -> Callable[..., Any]:
     """(parameters, X, y, scale, ridge, tol) -> parameters, compiled once for each shape."""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any, Literal
 
-from benchmarks.competitors.base import Competitor, dense_only, ridge_only
+from benchmarks.competitors.base import Competitor, Solution, dense_only, ridge_only
 from benchmarks.problem import Problem
 from gpulr import device as devices
 
@@ -40,6 +41,27 @@ class OnDevice(Competitor):
     def by_default(self, problem: Problem) -> bool:
         return True
 
+    @property
+    def clock(self) -> str:
+        """Events of the library on a GPU. JAX has none: its fits end in arrays of the host, so the host's clock is true."""
+        return f"events of {self.library}" if self.device == "cuda" and self.library != "jax" else super().clock
+
+    def timed(self, problem: Problem, tol: float) -> tuple[Solution, float]:
+        if self.device == "cpu" or self.library == "jax":
+            return super().timed(problem, tol)
+        solutions: list[Solution] = []
+
+        def fit() -> None:
+            solutions.append(self.fit(problem, tol))
+
+        if self.library == "torch":
+            seconds = _seconds_by_torch(fit)
+        else:
+            from gpulr.bench import clock  # here, so that the processes of others do not load what it needs
+
+            seconds = clock.seconds(fit, devices.choose(self.device))
+        return solutions[0], seconds
+
     def put(self, problem: Problem) -> Problem:
         """X, in the type it is stored in, and y as arrays of the library on the device."""
         return replace(problem, X=self._put(problem.X), y=self._put(problem.y))
@@ -60,6 +82,19 @@ class OnDevice(Competitor):
         placed = place.put(array)
         place.synchronize()
         return placed
+
+
+def _seconds_by_torch(function: Callable[[], object]) -> float:
+    """As `gpulr.bench.clock.seconds`, by PyTorch's events, for a process without CuPy."""
+    cuda = import_module("torch").cuda
+    start, end = cuda.Event(enable_timing=True), cuda.Event(enable_timing=True)
+    cuda.synchronize()
+    start.record()
+    function()
+    cuda.synchronize()
+    end.record()
+    end.synchronize()
+    return float(start.elapsed_time(end)) / 1e3
 
 
 def features(problem: Problem) -> Any:

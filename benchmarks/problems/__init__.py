@@ -1,54 +1,42 @@
-"""The problems by name: one file each, whose `draw(rng, size, dtype)` makes a `Problem` with C = 1."""
+"""The problems by name, found by their files, whose `draw(rng, size, dtype)` makes a `Problem` with C = 1.
+
+Where `draw` also takes a `correlation`, the problem comes a second time, as `tall_correlated` and so on: independent
+features are easy, every method needs few steps; measured ones are correlated.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import inspect
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import partial
 
 import numpy as np
 
+from benchmarks import discovery
 from benchmarks.problem import Dtype, Problem
-from benchmarks.problems import (
-    breast_cancer,
-    cats,
-    covtype,
-    digits,
-    drawn,
-    elastic_net,
-    images,
-    mnist,
-    multinomial,
-    sparse,
-    square,
-    tall,
-    wide,
-)
+from benchmarks.problems import drawn
 from benchmarks.problems.real import UnavailableError
 
-__all__ = ["PROBLEMS", "UnavailableError", "make"]
+__all__ = ["PROBLEMS", "UnavailableError", "discovered", "make"]
 
-PROBLEMS: dict[str, Callable[[np.random.Generator, float, Dtype], Problem]] = {
-    "tall": tall.draw,
-    "square": square.draw,
-    "wide": wide.draw,
-    "images": images.draw,
-    "multinomial": multinomial.draw,
-    "sparse": sparse.draw,
-    "elastic_net": elastic_net.draw,
-    "digits": digits.draw,
-    "breast_cancer": breast_cancer.draw,
-    "cats": cats.draw,
-    "covtype": covtype.draw,
-    "mnist": mnist.draw,
-}
-# Independent features are easy: every method needs few steps. Measured ones are correlated.
-PROBLEMS |= {
-    drawn.named(name, drawn.CORRELATED): partial(draw, correlation=drawn.CORRELATED)
-    for name, draw in {
-        "tall": tall.draw, "square": square.draw, "wide": wide.draw, "multinomial": multinomial.draw,
-    }.items()
-}  # fmt: skip
+Draw = Callable[[np.random.Generator, float, Dtype], Problem]
+
+
+def discovered(paths: Iterable[str], package: str) -> dict[str, Draw]:
+    """The problems in the modules of a package, in the order of their names; `paths` is its `__path__`."""
+    found: dict[str, Draw] = {}
+    for module in discovery.modules(paths, package):
+        if not hasattr(module, "draw"):  # what they have in common
+            continue
+        name = module.__name__.rpartition(".")[2]
+        found[name] = module.draw
+        if "correlation" in inspect.signature(module.draw).parameters:
+            found[drawn.named(name, drawn.CORRELATED)] = partial(module.draw, correlation=drawn.CORRELATED)
+    return found
+
+
+PROBLEMS = discovered(__path__, __name__)
 
 
 def make(

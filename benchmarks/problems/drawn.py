@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.special import expit
 
+from benchmarks.memory import require
 from benchmarks.problem import Dtype
 
 SIGNAL = 2.0
@@ -20,9 +21,22 @@ def named(name: str, correlation: float) -> str:
     return f"{name}_correlated" if correlation else name
 
 
-def shape(rows: int, columns: int, size: float) -> tuple[int, int]:
-    """The shape (m, n) with `size` times as many entries and about the same proportions."""
-    return max(20, round(rows * size**0.5)), max(2, round(columns * size**0.5))
+DRAWING = 16
+"""Bytes that a number of X takes while it is drawn, at most: float64 with a copy, or pictures with their spots and noise."""
+
+
+def shape(rows: int, columns: int, size: float, stored: int | None = None) -> tuple[int, int]:
+    """The shape (m, n) with `size` times as many entries and about the same proportions.
+
+    Args:
+        stored: numbers of a row that are stored, where not all are.
+
+    Raises:
+        TooLargeError: there is no memory to draw it.
+    """
+    m, n = max(20, round(rows * size**0.5)), max(2, round(columns * size**0.5))
+    require(DRAWING * m * (stored or n), f"drawing {m:,} × {n:,}")
+    return m, n
 
 
 def weights(rng: np.random.Generator, *shape: int) -> np.ndarray:

@@ -13,7 +13,7 @@ A_ROW = 20
 
 def draw(rng: np.random.Generator, size: float, dtype: Dtype) -> Problem:
     """200,000 × 50,000 with 20 standard normal numbers a row; column j comes as often as 1/√j."""
-    m, n = drawn.shape(200_000, 50_000, size)
+    m, n = drawn.shape(200_000, 50_000, size, stored=A_ROW)
     columns = np.minimum(n * rng.random((m, A_ROW)) ** 2, n - 1).astype(np.int32)
     values = rng.standard_normal((m, A_ROW), dtype=dtype)
     indptr = np.arange(0, m * A_ROW + 1, A_ROW, dtype=np.int32)

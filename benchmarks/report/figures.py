@@ -30,10 +30,11 @@ OURS = ("gpulr", "gpulr-compiled", "gpulr-cuda")
 def all_of(records: Records) -> dict[str, str]:
     """The pictures of a machine by name, as SVG elements."""
     pictures = {}
-    for number, run in enumerate(records.of("speedup")):
+    # A GPU's record has a training, but no sweep.
+    for number, run in enumerate(run for run in records.of("speedup") if run["sweep"]["points"]):
         for dtype in dict.fromkeys(point["stored_as"] for point in run["sweep"]["points"]):
             pictures[_name("speedup", dtype, number)] = speedup(run["sweep"], dtype)
-    for number, run in enumerate(records.of("pass")):
+    for number, run in enumerate(records.passes()):
         pictures[_name("roofline", "", number)] = roofline(run)
     for race in records.races():
         pictures[f"convergence-{slug(race['problem'])}"] = convergence(race)
@@ -68,6 +69,8 @@ def roofline(run: dict[str, Any]) -> str:
     shapes = list(dict.fromkeys((timing["rows"], timing["columns"]) for timing in timings))
     dtypes = list(dict.fromkeys(timing["dtype"] for timing in timings))
     kinds = list(dict.fromkeys((timing["device"], timing["one_pass"]) for timing in timings))
+    names = [name for _, name in kinds]
+    labels = {kind: kind[1] if names.count(kind[1]) == 1 else f"{kind[1]}, {kind[0]}" for kind in kinds}
     with _figure(0.8 + 2.0 * len(shapes)) as (figure, finished):
         panels = figure.subplots(len(shapes), sharex=True, squeeze=False)[:, 0]
         for panel, shape in zip(panels, shapes, strict=True):
@@ -78,17 +81,17 @@ def roofline(run: dict[str, Any]) -> str:
                     for timing in here
                     if (timing["device"], timing["one_pass"]) == kind
                 ]
-                label = kind[1] if kind[0] == "cpu" else f"{kind[1]}, {kind[0]}"
                 if rates:
-                    panel.semilogy(*zip(*rates, strict=True), label=label, **_style(number, 0.7))
+                    panel.semilogy(*zip(*rates, strict=True), label=labels[kind], **_style(number, 0.7))
             for device in dict.fromkeys(timing["device"] for timing in here):
-                of_device = [timing for timing in here if timing["device"] == device]
+                of_device = [timing for timing in here if timing["device"] == device and timing["read_seconds"]]
                 roof = sorted({(dtypes.index(timing["dtype"]), _rate(timing, "read_seconds")) for timing in of_device})
-                label = f"read, {device}"
-                panel.semilogy(*zip(*roof, strict=True), color="#555555", linewidth=2.5, label=label)
+                if roof:
+                    label = f"read, {device}"
+                    panel.semilogy(*zip(*roof, strict=True), color="#555555", linewidth=2.5, label=label)
             panel.set_title(f"{shape[0]:,} × {shape[1]:,}", fontsize=9)
             panel.set(ylabel="GB/s", xticks=range(len(dtypes)), xticklabels=dtypes, xlim=(-0.3, len(dtypes) - 0.7))
-        _below(figure, panels[-1], columns=3)
+        _below(figure, panels[-1], columns=3 if max(map(len, labels.values()), default=0) < 16 else 2)
     return finished[0]
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from benchmarks.report import figures, records, tables
+from benchmarks.report import figures, gpu, records, tables
 from benchmarks.report.records import Records
 
 STYLE = """
@@ -41,8 +41,9 @@ POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 
 
 def page(machines: list[Records]) -> str:
-    """The whole page."""
-    body = "\n".join(_machine(each) for each in machines) or "<p>There are no records.</p>"
+    """The whole page, the machine that was measured last first."""
+    newest_first = sorted(machines, key=lambda each: max(run["machine"]["date"] for run in each.runs), reverse=True)
+    body = "\n".join(_machine(each) for each in newest_first) or "<p>There are no records.</p>"
     return f"""<!doctype html>
 <html lang="en">
 <head>
@@ -67,10 +68,14 @@ def _machine(each: Records) -> str:
     facts = tables.machine(each).html().replace("<table>", '<table class="facts">')
     parts = [f"<h2>{html.escape(each.name)}</h2>", facts]
     pictures = figures.all_of(each)
+    for run in each.of("gpu"):
+        parts += ["<h3>The GPU</h3>", gpu.memory(run).html()]
+        met = gpu.goals(run)
+        parts += [met.html()] if met.rows else []
     for run in each.of("speedup"):
         parts.append("<h3>Loops, vectorized code, algebra, hardware</h3>")
         parts += [tables.training(training).html() for training in run["trainings"]]
-        parts.append(tables.crossovers(run["sweep"]).html())
+        parts += [tables.crossovers(run["sweep"]).html()] if run["sweep"]["points"] else []
     parts.append(_pictures(each.name, pictures, "speedup"))
     if each.of("pass"):
         parts += ["<h3>The pass and the memory</h3>", _pictures(each.name, pictures, "roofline")]
@@ -81,6 +86,9 @@ def _machine(each: Records) -> str:
         parts += [tables.best(races, gap).html() for gap in gaps(races)]
         parts.append(_pictures(each.name, pictures, "convergence"))
         parts += [tables.peers(race).html() for race in races]
+    unavailable = {name: why for run in each.of("peers") for name, why in run.get("unavailable", {}).items()}
+    for name in unavailable.keys() - {race["problem"]["name"] for race in races}:
+        parts.append(tables.note(f"{name} was not raced: {unavailable[name]}"))
     return "\n".join(parts)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from benchmarks.competitors import COMPETITORS
 from benchmarks.report import figures, records, tables
 from benchmarks.report.page import gaps
 from benchmarks.report.records import Records
@@ -18,13 +19,17 @@ README = ROOT / "README.md"
 BLOCK = re.compile(r"(<!-- benchmarks: (\w+) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
 STAMP = re.compile(r"<!-- records: (\w+) -->")
 
-SHOWN = (
-    "speedup-float32",
-    "roofline",
-    "convergence-tall_correlated-1000000x100-float32",
-    "convergence-wide_correlated-2000x20000-float32",
-)
-"""The pictures in the README, of those that a machine has."""
+SHOWN = {
+    "speedup": ("speedup-float32",),
+    "pass": ("roofline",),
+    "peers": (
+        "convergence-tall_correlated-1000000x100-float32",
+        "convergence-wide_correlated-2000x20000-float32",
+    ),
+}
+"""The pictures in the README by what they are made of, where there are any."""
+
+SHOWN_OF_A_GPU = SHOWN | {"peers": ("convergence-tall-1000000x100-float32",)}
 
 NOTHING = "Not measured yet.\n"
 
@@ -45,15 +50,27 @@ def rendered(text: str, machines: list[Records]) -> str:
     return BLOCK.sub(block, text)
 
 
-def pictures(each: Records) -> dict[str, str]:
+def shown(machines: list[Records], benchmark: str) -> list[Records]:
+    """Whose records of a benchmark the README shows: of the machines without a GPU and of those with one, the one where it
+    was measured last. The page shows all.
+    """
+    found = []
+    for gpu in (False, True):
+        measured = [each for each in machines if each.has_gpu() == gpu and each.of(benchmark)]
+        found += [max(measured, key=lambda each: each.date(benchmark))] if measured else []
+    return found
+
+
+def pictures(each: Records, machines: list[Records]) -> dict[str, str]:
     """The pictures of a machine that the README shows, with a stamp of what they were made of: SVG files by name."""
-    made = {name: svg for name, svg in figures.all_of(each).items() if name in SHOWN}
-    return {f"{name}.svg": f"<!-- records: {stamp(each)} -->\n{svg}\n" for name, svg in made.items()}
+    names = _names(each, machines)
+    made = {f"{name}.svg": svg for name, svg in figures.all_of(each).items()} if names else {}
+    return {name: f"<!-- records: {stamp(each)} -->\n{made[name]}\n" for name in names}
 
 
 def stamp(each: Records) -> str:
-    """Changes when the records change or the code that draws."""
-    return records.digest(each.runs, Path(figures.__file__).read_text(encoding="utf-8"))
+    """Changes when the records change, the code that draws, or the competitors, whose order gives them their colours."""
+    return records.digest(each.runs, Path(figures.__file__).read_text(encoding="utf-8"), list(COMPETITORS))
 
 
 def stale(readme: Path, results: Path) -> list[str]:
@@ -62,40 +79,40 @@ def stale(readme: Path, results: Path) -> list[str]:
     text = readme.read_text(encoding="utf-8")
     found = [readme.name] if rendered(text, machines) != text else []
     for each in machines:
-        for name in _names(each):
+        for name in _names(each, machines):
             file = results / each.name / name
             stamped = STAMP.match(file.read_text(encoding="utf-8")) if file.is_file() else None
             if stamped is None or stamped[1] != stamp(each):
                 found.append(f"{each.name}/{name}")
-        found += [f"{each.name}/{file.name}" for file in _left_over(each, results)]
-    return found
+    return found + [str(file.relative_to(results)) for file in _left_over(machines, results)]
 
 
-def _left_over(each: Records, results: Path) -> list[Path]:
-    """Pictures of what is not shown any more."""
-    return sorted(set((results / each.name).glob("*.svg")) - {results / each.name / name for name in _names(each)})
+def _left_over(machines: list[Records], results: Path) -> list[Path]:
+    """Pictures of what is not shown any more, of machines without records, too."""
+    wanted = {results / each.name / name for each in machines for name in _names(each, machines)}
+    return sorted(set(results.glob("*/*.svg")) - wanted)
 
 
-def _names(each: Records) -> list[str]:
+def _names(each: Records, machines: list[Records]) -> list[str]:
     """The files of `pictures`, without drawing them."""
-    has = set()
-    for run in each.of("speedup")[:1]:
-        has |= {f"speedup-{point['stored_as']}" for point in run["sweep"]["points"]}
-    has |= {"roofline"} if each.of("pass") else set()
+    has = {f"speedup-{point['stored_as']}" for run in each.of("speedup") for point in run["sweep"]["points"]}
+    has |= {"roofline"} if each.passes() else set()
     has |= {f"convergence-{records.slug(race['problem'])}" for race in each.races()}
-    return [f"{name}.svg" for name in SHOWN if name in has]
+    wanted = SHOWN_OF_A_GPU if each.has_gpu() else SHOWN
+    kinds = [kind for kind in wanted if each in shown(machines, kind)]
+    return [f"{name}.svg" for kind in kinds for name in wanted[kind] if name in has]
 
 
 def _speedup(machines: list[Records]) -> Iterator[str]:
-    for each in machines:
-        for run in each.of("speedup")[:1]:
-            yield _on(each)
-            for training in run["trainings"]:
-                yield tables.training(training).markdown() + "\n"
+    for each in shown(machines, "speedup"):
+        run = max(each.of("speedup"), key=lambda run: str(run["machine"]["date"]))
+        yield _on(each)
+        for training in run["trainings"]:
+            yield tables.training(training).markdown() + "\n"
 
 
 def _peers(machines: list[Records]) -> Iterator[str]:
-    for each in machines:
+    for each in shown(machines, "peers"):
         races = each.races()
         if races:
             yield _on(each)
@@ -104,12 +121,15 @@ def _peers(machines: list[Records]) -> Iterator[str]:
 
 def _pictures(machines: list[Records]) -> Iterator[str]:
     for each in machines:
-        for name in _names(each):
+        names = _names(each, machines)
+        if names:
+            yield _on(each)
+        for name in names:
             yield f"![{name.removesuffix('.svg').replace('-', ' ')}](benchmarks/results/{each.name}/{name})\n"
 
 
 def _on(each: Records) -> str:
-    facts: dict[str, Any] = each.runs[-1]["machine"]
+    facts: dict[str, Any] = max((run["machine"] for run in each.runs), key=lambda facts: str(facts["date"]))
     gpus = ", ".join(gpu["name"] for gpu in facts["gpus"]) or "GPU: not measured"
     return f"On {facts['processor']}, {facts['cores']} cores ({gpus}):\n"
 
@@ -126,8 +146,8 @@ def readme(check: bool) -> None:
         return
     machines = records.load(results)
     for each in machines:
-        for name, text in pictures(each).items():
+        for name, text in pictures(each, machines).items():
             (results / each.name / name).write_text(text, encoding="utf-8")
-        for file in _left_over(each, results):
-            file.unlink()
+    for file in _left_over(machines, results):
+        file.unlink()
     README.write_text(rendered(README.read_text(encoding="utf-8"), machines), encoding="utf-8")

@@ -5,12 +5,16 @@ from __future__ import annotations
 import json
 import re
 import statistics
+from collections.abc import Iterator
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
 RESULTS = Path(__file__).parents[1] / "results"
+
+ON_CPU = ("NumPy on the CPU", "for loops")
+"""Who is timed beside a GPU but not on it."""
 
 
 @dataclass(frozen=True)
@@ -19,14 +23,15 @@ class Records:
 
     Attributes:
         name: of the machine, its folder's.
-        runs: the records, each as its command wrote it, in the order of their files' names.
+        runs: the records, each as its command wrote it, in the order of their files' names; that of a GPU also as those of
+            the races that are its parts, see `parts`.
     """
 
     name: str
     runs: list[dict[str, Any]]
 
     def of(self, benchmark: str) -> list[dict[str, Any]]:
-        """The records of one benchmark: "speedup", "pass" or "peers"."""
+        """The records of one benchmark: "speedup", "pass", "peers" or "gpu"."""
         return [run for run in self.runs if run["benchmark"] == benchmark]
 
     def races(self) -> list[dict[str, Any]]:
@@ -37,8 +42,16 @@ class Records:
                 latest[title(race["problem"]), race["threads"]] = race
         return list(latest.values())
 
+    def passes(self) -> list[dict[str, Any]]:
+        """The records of the passes that have any times."""
+        return [run for run in self.of("pass") if any(timing["why_not"] is None for timing in run["timings"])]
+
     def has_gpu(self) -> bool:
         return any(run["machine"]["gpus"] for run in self.runs)
+
+    def date(self, benchmark: str) -> str:
+        """When that was last measured, in ISO format; empty if never."""
+        return max((str(run["machine"]["date"]) for run in self.of(benchmark)), default="")
 
 
 def title(problem: dict[str, Any]) -> str:
@@ -64,18 +77,22 @@ def load(folder: Path = RESULTS) -> list[Records]:
     """The records of all machines that have any.
 
     Raises:
-        ValueError: a file is no record; names it.
+        ValueError: a file is no record, or that of a rehearsal; names it.
     """
     found = []
     for machine in sorted(path for path in folder.iterdir() if path.is_dir()):
-        runs = [run for file in sorted(machine.glob("*.json")) for run in read(file)]
+        runs: list[dict[str, Any]] = []
+        for file in sorted(machine.glob("*.json")):
+            runs += read(file)
+            if any(run.get("rehearsal") for run in runs):
+                raise ValueError(f"{file} is of a rehearsal without a GPU: it has no place among the records")
         if runs:
             found.append(Records(machine.name, runs))
     return found
 
 
 def read(file: Path) -> list[dict[str, Any]]:
-    """The records in a file: one, or those that `python -m benchmarks --json` put together.
+    """The records in a file: one, or those that `python -m benchmarks --json` put together, with the `parts` of a GPU's.
 
     Raises:
         ValueError: it has none.
@@ -83,9 +100,51 @@ def read(file: Path) -> list[dict[str, Any]]:
     try:
         record = json.loads(file.read_text())
         runs = record["records"] if record["benchmark"] == "all" else [record]
-        return [run for run in runs if isinstance(run["benchmark"], str)]
+        return [part for run in runs if isinstance(run["benchmark"], str) for part in (run, *parts(run))]
     except (json.JSONDecodeError, KeyError, TypeError) as error:
         raise ValueError(f"{file} is no record of python -m benchmarks: {type(error).__name__}: {error}") from error
+
+
+def parts(run: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """The parts of a record of `python -m benchmarks gpu` as records of the races that they are; of others none."""
+    if run["benchmark"] != "gpu":
+        return
+    found, machine = run["parts"], run["machine"]
+    if found.get("cats", {}).get("results"):
+        sweep: dict[str, Any] = {"points": [], "crossovers": []}
+        yield {"benchmark": "speedup", "machine": machine, "trainings": [found["cats"]], "sweep": sweep}
+    passes = found.get("pass", {}).get("races", [])
+    if passes:
+        read = found.get("bandwidth", {}).get("read")
+        device = machine["gpus"][0]["device"] if machine["gpus"] else "cpu"
+        timings = [timing for race in passes for timing in _timings(race, device, read)]
+        yield {"benchmark": "pass", "machine": machine, "timings": timings}
+    fits = found.get("fit", {}).get("races", [])
+    if fits:
+        unavailable = {race["problem"]["name"]: race["why_not"] for race in fits if "why_not" in race}
+        races = [race for race in fits if "entries" in race]
+        yield {"benchmark": "peers", "machine": machine, "races": races, "unavailable": unavailable}
+
+
+def _timings(race: dict[str, Any], device: str, read: float | None) -> Iterator[dict[str, Any]]:
+    """The timings of one X, as `gpulr.bench.roofline.Timing` has them; `read` is the GPU's bandwidth in bytes a second."""
+    common: dict[str, Any] = {name: race[name] for name in ("rows", "columns", "dtype")}
+    common |= {"device": device, "copy_seconds": [], "transfer_seconds": [], "extra_bytes": None}
+    if "why_not" in race:
+        none = {"one_pass": "all", "seconds": [], "read_seconds": [], "extrapolated": False}
+        yield {**common, **none, "why_not": race["why_not"]}
+    for timing in race["timings"]:
+        on_cpu = timing["name"] in ON_CPU
+        yield {
+            **common,
+            "device": "cpu" if on_cpu else device,
+            "one_pass": timing["name"],
+            "seconds": timing["seconds"] if timing["why_not"] is None else [],
+            "read_seconds": [race["bytes"] / read] if read and not on_cpu else [],
+            "extrapolated": timing["extrapolated"],
+            "why_not": timing["why_not"],
+            "clock": timing.get("clock", "host"),
+        }
 
 
 def digest(*values: Any) -> str:

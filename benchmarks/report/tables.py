@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from benchmarks.report.figures import OURS
 from benchmarks.report.records import Records, median, power, short, title
 from benchmarks.table import threads_differ, transfer
-from gpulr.bench.tables import copies, samples, size_of
+from gpulr.bench.tables import about_sizes, copies, samples, size_of
 
 NOT_MEASURED = "not measured"
 MISSED = "! marks a gap that not every round reached."
@@ -38,9 +38,14 @@ class Table:
             return "<tr>" + "".join(f"<{tag}>{html.escape(cell)}</{tag}>" for cell in cells) + "</tr>"
 
         body = "\n".join(row(cells, "td") for cells in self.rows)
-        notes = "".join(f"<p class=note>{html.escape(note)}</p>" for note in self.notes)
+        notes = "".join(map(note, self.notes))
         caption = f"<caption>{html.escape(self.title)}</caption>"
         return f"<div class=wide><table>{caption}{row(self.head, 'th')}\n{body}</table></div>{notes}"
+
+
+def note(text: str) -> str:
+    """A line of the page in small print."""
+    return f"<p class=note>{html.escape(text)}</p>"
 
 
 def machine(records: Records) -> Table:
@@ -88,9 +93,19 @@ def training(run: dict[str, Any]) -> Table:
     notes = [
         f"The training, step by step: {', '.join(steps)}.",
         "An asterisk marks what is extrapolated from as many iterations as fit in a few seconds.",
+        *clocks((f"{each['name']} on {each['device']}", each.get("clock")) for each in run["results"]),
     ]
     head = ["", "device", "an iteration", "× loop", "the training", "× loop"]
     return Table(f"{run['data']}, {shape}", head, rows, notes)
+
+
+def clocks(timed: Iterable[tuple[str, str | None]]) -> list[str]:
+    """By which clock whose times are, a line for each but the host's, which is everybody else's."""
+    names: dict[str, list[str]] = {}
+    for name, clock in dict.fromkeys(timed):
+        if clock not in (None, "host"):
+            names.setdefault(str(clock), []).append(name)
+    return [f"Timed by {clock}: {'; '.join(whose)}." for clock, whose in names.items()]
 
 
 def crossovers(sweep: dict[str, Any]) -> Table:
@@ -105,6 +120,7 @@ def crossovers(sweep: dict[str, Any]) -> Table:
 def passes(run: dict[str, Any]) -> Table:
     """One record of `gpulr.bench.passes`."""
     rows: list[list[str]] = []
+    reasons: list[str] = []
     before = ""
     for each in run["timings"]:
         X = samples(each)
@@ -113,15 +129,18 @@ def passes(run: dict[str, Any]) -> Table:
         if seconds is None:
             device = "GPU" if each["device"] == "cuda" else each["device"]
             rows.append([X, device, each["one_pass"], NOT_MEASURED, "", "", ""])
+            reasons.append(each["why_not"] if device == "GPU" else f"{each['one_pass']}: {each['why_not']}")
             continue
         name = each["one_pass"] + "*" * each["extrapolated"]
-        moved = median(each["transfer_seconds"])
+        moved, read = median(each["transfer_seconds"]), median(each["read_seconds"])
         rows.append(
-            [X, each["device"], name, short(seconds), f"{seconds / (median(each['read_seconds']) or 1):.2f}",
+            [X, each["device"], name, short(seconds), f"{seconds / read:.2f}" if read else "",
              f"{size_of(each) / seconds / 1e9:.3g}", short(moved) if moved else ""]
         )  # fmt: skip
     head = ["X", "device", "pass", "time", "reads of X", "GB/s", "transfer"]
-    notes = ["An asterisk marks what is extrapolated from a few rows.", *copies(run)]
+    notes = ["An asterisk marks what is extrapolated from a few rows.", *dict.fromkeys(reasons)]
+    notes += [*about_sizes(run), *copies(run)]
+    notes += clocks((each["one_pass"], each.get("clock")) for each in run["timings"] if each["seconds"])
     return Table("One forward and backward pass", head, rows, notes)
 
 
@@ -150,6 +169,12 @@ def peers(race: dict[str, Any]) -> Table:
         notes += [*transfer(entry), *threads_differ(entry, race["threads"])]
     notes += [MISSED] * any("!" in cell for row in rows for cell in row)
     notes += [race["reference"]["complaint"]] * bool(race["reference"]["complaint"])
+    notes += clocks((entry["competitor"], entry.get("clock")) for entry in race["entries"] if entry["ready"])
+    notes += [race["why_smaller"]] if race.get("why_smaller") else []
+    loop = race.get("loop")  # of a GPU's record
+    if loop:
+        passes = f"the {loop['passes']:.3g} passes of gpulr's fit, {short(loop['pass_seconds'])} each"
+        notes.append(f"For loops, extrapolated from a few rows: {short(loop['seconds'])} for {passes}.")
     head = ["", *(cell for gap in gaps for cell in (f"to {power(gap)}", "×")), "MB"]
     return Table(f"{title(race['problem'])}: time to a relative gap", head, rows, notes)
 

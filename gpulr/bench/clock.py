@@ -20,14 +20,41 @@ def silent(_: str) -> None:
     """No progress is shown."""
 
 
+HOST, EVENTS = "host", "GPU events"
+"""The clocks, as records name them."""
+
+
+def name_of(device: Device) -> str:
+    """The clock by which everything on this device is timed."""
+    return HOST if device.index is None else EVENTS
+
+
 def seconds(function: Work, device: Device) -> float:
-    """Wall-clock seconds of one call, until the device has done all of it."""
+    """Seconds of one call, until the device has done all of it."""
     with device.current():
-        device.synchronize()
+        if device.index is not None:
+            return seconds_between_events(function, device)
         begin = time.perf_counter()
         function()
-        device.synchronize()
         return time.perf_counter() - begin
+
+
+def seconds_between_events(function: Work, device: Device) -> float:
+    """Of one call between two events of the current GPU, what the host does and its waits included.
+
+    The second event is recorded when the whole GPU is done: in its stream alone it would not see the work of other streams,
+    those of other libraries among them.
+    """
+    import cupy
+
+    start, end = cupy.cuda.Event(), cupy.cuda.Event()
+    device.synchronize()
+    start.record()
+    function()
+    device.synchronize()
+    end.record()
+    end.synchronize()
+    return float(cupy.cuda.get_elapsed_time(start, end)) / 1e3
 
 
 def gpu_seconds(function: Work, device: Device, name: str, repeats: int = 20) -> list[float]:

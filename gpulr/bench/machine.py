@@ -6,6 +6,7 @@ import os
 import platform
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,9 @@ from gpulr import device as devices
 
 CHUNK = 1 << 23
 """Bytes that a thread reads at a time: 8 MB."""
+
+UNITS = {"K": 1 << 10, "M": 1 << 20}
+"""In which Linux gives the sizes of caches."""
 
 
 def environment() -> dict[str, Any]:
@@ -38,6 +42,13 @@ def environment() -> dict[str, Any]:
 def cores() -> int:
     """Cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def cache_bytes() -> int | None:
+    """Of the largest cache of the first core, which it may share; None where the system does not tell."""
+    sizes = [path.read_text().strip() for path in Path("/sys/devices/system/cpu/cpu0/cache").glob("index*/size")]
+    known = [int(size[:-1]) * UNITS[size[-1]] for size in sizes if size[-1:] in UNITS]
+    return max(known, default=None)
 
 
 def words(array: np.ndarray) -> np.ndarray:

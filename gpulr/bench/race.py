@@ -28,7 +28,8 @@ class Timing:
 
     Attributes:
         name, device, space: whose time it is.
-        iteration_seconds, iteration_range: one forward and backward pass; on a GPU between two of its events.
+        clock: "host", or on a GPU "GPU events"; see `gpulr.bench.clock`.
+        iteration_seconds, iteration_range: one forward and backward pass.
         iteration_extrapolated: timed on a share of the rows.
         training_seconds, training_range: all iterations.
         extrapolated: the training was cut short and the rest added at iteration_seconds each.
@@ -41,6 +42,7 @@ class Timing:
     name: str
     device: str
     space: str | None = None
+    clock: str | None = None
     iteration_seconds: float | None = None
     iteration_range: list[float] | None = None
     iteration_extrapolated: bool = False
@@ -172,6 +174,7 @@ def _race(
             name=contestant.name,
             device=contestant.device.name,
             space=contestant.space,
+            clock=clock.name_of(contestant.device),
             iteration_seconds=one[i],
             iteration_range=[min(passes[i]), max(passes[i])],
             iteration_extrapolated=contestant.factor > 1,

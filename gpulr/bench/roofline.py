@@ -37,6 +37,9 @@ DTYPES = ("float32", "float64", "uint8", "float16")
 LOOP_ENTRIES = 200_000
 """Of X, that the pass in `for` loops is timed on: a tenth of a second."""
 
+FEWEST = 0.01
+"""Share of the rows below which an X that has been cut to the free memory is not worth timing."""
+
 
 @dataclass
 class Timing:
@@ -46,7 +49,8 @@ class Timing:
         rows, columns, dtype: of X.
         device: "cpu" or "cuda:N"; "cuda" where there is none.
         one_pass: its name in `gpulr.passes.PASSES`, or "lesson".
-        seconds: of each round, for all of X; on a GPU between two of its events, X being there already.
+        seconds: of each round, for all of X; on a GPU X is there already.
+        clock: "host", or on a GPU "GPU events"; see `gpulr.bench.clock`.
         read_seconds: of the plain reads, of which there was one before each pass, whichever it was.
         copy_seconds: of copies of X from the GPU's memory to itself; empty on the CPU.
         transfer_seconds: of moves of X to the GPU; empty on the CPU.
@@ -67,6 +71,7 @@ class Timing:
     extra_bytes: int | None = None
     extrapolated: bool = False
     why_not: str | None = None
+    clock: str = clock.HOST
 
 
 def passes(
@@ -87,20 +92,54 @@ def passes(
         progress: called with what is done next.
 
     Returns:
-        JSON values: timings, a list of `Timing`; threads.
+        JSON values: timings, a list of `Timing`; threads; cache_bytes, see `gpulr.bench.machine`; notes, a line on each X
+        that has fewer rows because memory is short.
     """
     threads = threads or machine.cores()
     gpu = devices.choose("auto")
     timings: list[Timing] = []
+    notes: list[str] = []
     for shape in shapes or list(SHAPES)[: effort.pass_shapes]:
-        rows, n = SHAPES[shape]
-        rows = max(2, round(rows * effort.pass_entries / 10**8))
         for dtype in dtypes:
+            wanted, n = _shape(shape, dtype, effort)
+            rows, why = _fitting(wanted, n, dtype)
             progress(f"pass over {rows:,} × {n:,} {dtype}")
-            X = random_matrix(np.random.default_rng(0), (rows, n), dtype)
-            timings += on_cpu(X, effort.repeats, threads)
-            timings += on_gpu(X, effort.repeats, gpu)
-    return {"timings": [asdict(timing) for timing in timings], "threads": threads}
+            if rows < max(2, FEWEST * wanted):
+                timings.append(Timing(wanted, n, dtype, "cpu", "all", why_not=why))
+                continue
+            notes += [f"{why}: {rows:,} rows in their place"] if why else []
+            timings += _everywhere((rows, n), dtype, effort.repeats, threads, gpu)
+    return {
+        "timings": [asdict(timing) for timing in timings],
+        "threads": threads,
+        "cache_bytes": machine.cache_bytes(),
+        "notes": notes,
+    }
+
+
+def _everywhere(shape: tuple[int, int], dtype: str, repeats: int, threads: int, gpu: Device) -> list[Timing]:
+    """On the CPU and on the GPU. X is given back at the end, before the next one is made."""
+    X = random_matrix(np.random.default_rng(0), shape, dtype)
+    return on_cpu(X, repeats, threads) + on_gpu(X, repeats, gpu)
+
+
+def _shape(shape: str, dtype: str, effort: Effort) -> tuple[int, int]:
+    """Rows and columns of one of `SHAPES`, as the effort has it."""
+    rows, n = SHAPES[shape]
+    return max(2, round(rows * effort.pass_entries / 10**8), -(-effort.pass_bytes // (n * np.dtype(dtype).itemsize))), n
+
+
+def _fitting(rows: int, n: int, dtype: str) -> tuple[int, str | None]:
+    """So many of the rows as there is memory for, and why there are fewer; None where there are all.
+
+    Memory for X and for a copy of it in float32, or float64 of that: what it is drawn in, and what the lesson converts to.
+    """
+    need = 2 * rows * n * max(4, np.dtype(dtype).itemsize)
+    free, _ = devices.host_memory()
+    if need <= free:
+        return rows, None
+    why = f"{rows:,} × {n:,} {dtype} would take {need / 1e9:.1f} GB of memory, {free / 1e9:.1f} GB are free"
+    return int(rows * (free / need)), why
 
 
 def on_cpu(X: np.ndarray, repeats: int, threads: int) -> list[Timing]:
@@ -141,6 +180,14 @@ def on_gpu(X: np.ndarray, repeats: int, gpu: Device) -> list[Timing]:
     names = [name for name in ("lesson", *PASSES) if name not in ("loop", *HOST_ONLY)]
     if gpu.index is None:
         return [Timing(m, n, str(X.dtype), "cuda", name, why_not=gpu.reason) for name in names]
+    try:
+        return _on_gpu(X, repeats, gpu, names)
+    except MemoryError as error:  # what is free there does not hold X, or not two of it
+        return [Timing(m, n, str(X.dtype), gpu.name, name, why_not=str(error)) for name in names]
+
+
+def _on_gpu(X: np.ndarray, repeats: int, gpu: Device, names: Sequence[str]) -> list[Timing]:
+    m, n = X.shape
     with gpu.current():
         moves = [clock.seconds(partial(gpu.put, X), gpu) for _ in range(repeats + 1)][1:]  # the first one allocates
         placed = gpu.put(X)
@@ -151,11 +198,11 @@ def on_gpu(X: np.ndarray, repeats: int, gpu: Device) -> list[Timing]:
         copies = clock.gpu_seconds(placed.copy, gpu, "copy", repeats)
         timings = []
         for name in names:
-            timing = Timing(m, n, str(X.dtype), gpu.name, name, [], reads, copies, moves)
+            timing = Timing(m, n, str(X.dtype), gpu.name, name, [], reads, copies, moves, clock=clock.name_of(gpu))
             timings.append(timing)
             try:
                 timing.seconds = clock.gpu_seconds(_pass(name, placed, y, w), gpu, name, repeats)
-            except (RuntimeError, ValueError) as error:
+            except (MemoryError, RuntimeError, ValueError) as error:
                 timing.why_not = str(error)
     return timings
 

@@ -85,7 +85,10 @@ def _point(entries: int, dtype: str, effort: Effort, iterations: int) -> dict[st
         return {"stored_as": dtype, "why_not": why_not}
     computation = "float64" if dtype == "float64" else "float32"
     setting = Setting(iterations, 0.005, computation, LOOP_ENTRIES)
-    return measured(synthetic(entries, dtype), setting, effort.repeats, effort.budget, clock.silent)
+    try:
+        return measured(synthetic(entries, dtype), setting, effort.repeats, effort.budget, clock.silent)
+    except MemoryError as error:  # a GPU's
+        return {"stored_as": dtype, "why_not": str(error)}
 
 
 def synthetic(entries: int, dtype: str, seed: int = 0) -> Dataset:

@@ -121,8 +121,22 @@ def show_passes(record: dict[str, Any], out: Console) -> None:
             rate = f"{moved * 1e3:.3g} ms, {size_of(timing) / moved / 1e9:.3g} GB/s"
             notes.append(f"{X} moves to {timing['device']} in {rate}, which is not in these times")
     out.print(table)
-    for note in dict.fromkeys([*notes, *copies(record)]):
+    for note in dict.fromkeys([*notes, *about_sizes(record), *copies(record)]):
         out.print(escape(note), soft_wrap=True, highlight=False)
+
+
+def about_sizes(record: dict[str, Any]) -> list[str]:
+    """What is to be said of the sizes of X: that memory was short, or that a cache may hold it."""
+    cache = record.get("cache_bytes") or 0
+    within = [timing for timing in record["timings"] if timing["device"] == "cpu" and size_of(timing) < cache]
+    notes = list(record.get("notes", ()))
+    if within:
+        least = min(map(size_of, within))
+        notes.append(
+            f"X of {least / 1e6:,.0f} MB and more may stay in the processor's cache of {cache / 1e6:,.0f} MB: its reads are "
+            "then none of memory"
+        )
+    return notes
 
 
 def copies(record: dict[str, Any]) -> list[str]:
@@ -144,7 +158,9 @@ def samples(timing: dict[str, Any]) -> str:
 
 def size_of(timing: dict[str, Any]) -> int:
     """Bytes of X."""
-    return int(timing["rows"] * timing["columns"] * np.dtype(timing["dtype"]).itemsize)
+    # NumPy has no bfloat16 of its own.
+    itemsize = 2 if timing["dtype"] == "bfloat16" else np.dtype(timing["dtype"]).itemsize
+    return int(timing["rows"] * timing["columns"] * itemsize)
 
 
 def _figures(timing: dict[str, Any]) -> list[str]:

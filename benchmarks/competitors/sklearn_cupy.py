@@ -1,4 +1,4 @@
-"""scikit-learn's lbfgs by its array-API path, on arrays of CuPy or PyTorch."""
+"""scikit-learn's lbfgs by its array-API path, on arrays of CuPy."""
 
 from __future__ import annotations
 
@@ -22,8 +22,3 @@ class SklearnCupy(OnDevice):
             model = LogisticRegression(C=problem.C, tol=tol, fit_intercept=problem.intercept, max_iter=ITERATIONS)
             model.fit(features(problem), problem.y)
         return to_host(model.coef_), to_host(model.intercept_)
-
-
-class SklearnTorch(SklearnCupy):
-    name = "sklearn-torch"
-    library = "torch"
