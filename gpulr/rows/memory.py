@@ -35,8 +35,8 @@ COPIES_OF_A_BLOCK = 4
 # Rows of the Gram matrix that one core computes at a time.
 GRAM_TILE = 256
 
-# Rows that `about_moments` looks at, at most.
-SAMPLE = 16384
+# Rows that `about_moments` looks at, at least and at most, in so many runs; and from how many numbers in X on.
+SAMPLE, SAMPLE_RUNS, WORTH_SAMPLING = (256, 16384), 32, 1 << 20
 
 
 def _with_room(method: Callable[Concatenate[MemoryRows, P], R]) -> Callable[Concatenate[MemoryRows, P], R]:
@@ -171,18 +171,19 @@ class MemoryRows:
             block = _converted(X[: rows.stop, of], dtype, origin)
             return [xp.astype(block[rows, :] @ block.T, xp.float64, copy=False)]
 
-        def tile(rows: slice) -> Array:
-            (total,) = added(product(rows, of) for of in columns)
-            right = xp.zeros((total.shape[0], m - rows.stop), dtype=xp.float64, device=device(self.X))
-            return xp.concat([total, right], axis=1)
-
         if m <= height:
             (K,) = added(self._ordered(lambda of: product(slice(0, m), of), columns))
             return K
-        K = xp.concat(
-            list(self._ordered(tile, [slice(start, min(start + height, m)) for start in range(0, m, height)]))
-        )
-        K += xp.tril(K, k=-1).T
+        K = xp.empty((m, m), dtype=xp.float64)  # NumPy's
+
+        def tile(rows: slice) -> None:
+            (total,) = added(product(rows, of) for of in columns)
+            K[rows, : rows.stop] = total
+            K[: rows.start, rows] = total[:, : rows.start].T
+
+        # The largest first, so that all cores are busy to the end.
+        for _ in self._ordered(tile, [slice(start, min(start + height, m)) for start in range(0, m, height)][::-1]):
+            pass
         return K
 
     @_with_room
@@ -210,18 +211,22 @@ class MemoryRows:
         return square, single
 
     def about_moments(self) -> tuple[Array, Array]:
-        """`moments` to about a percent, from some rows spread evenly over all; exact where they see no deviation.
+        """`moments` to a few percent, from some rows spread evenly over all; exact where they see no deviation.
 
         Enough to choose variables by, which any other choice only makes a little less good.
         """
-        xp, m = array_namespace(self.X, self.y), self.y.shape[0]
-        runs = min(SAMPLE, m // 16) // cost_model.RUN
-        if runs < 16:
+        xp, (m, n) = array_namespace(self.X, self.y), self.X.shape
+        count = min(max(m // 16, SAMPLE[0]), SAMPLE[1])
+        if 2 * count > m or m * n < WORTH_SAMPLING:
             return self.moments()
-        place = device(self.y)
-        starts = xp.arange(runs, device=place) * (m // runs)
-        rows = xp.reshape(starts[:, None] + xp.arange(cost_model.RUN, device=place), (-1,))
-        mean, spread = self.take(rows).moments()
+        length, step = count // SAMPLE_RUNS, m // SAMPLE_RUNS
+        if is_numpy_array(self.X):  # as they lie: memory for a copy takes longer to get than the moments
+            runs = [slice(start, start + length) for start in range(0, SAMPLE_RUNS * step, step)]
+            mean, spread = self._moments(runs, self.total_weight * SAMPLE_RUNS * length / m)
+        else:
+            starts = xp.arange(SAMPLE_RUNS, device=device(self.y)) * step
+            rows = xp.reshape(starts[:, None] + xp.arange(length, device=device(self.y)), (-1,))
+            mean, spread = self.take(rows).moments()
         (rare,) = xp.nonzero(spread == 0)
         if rare.shape[0]:
             columns = replace(self, X=xp.take(self.stored(), rare, axis=1), origin=None, arrival=None).moments()
@@ -231,6 +236,10 @@ class MemoryRows:
     @_with_room
     def moments(self) -> tuple[Array, Array]:
         """Weighted mean and standard deviation of each column of X itself, whatever the origin: (n,), (n,) in float64."""
+        return self._moments(self._blocks(self.y.dtype, always=True), self.total_weight)
+
+    def _moments(self, blocks: list[slice], total: float) -> tuple[Array, Array]:
+        """Of the rows in some blocks, whose weights add up to `total`."""
         xp, dtype = array_namespace(self.X, self.y), self.y.dtype
         # Moments about the first row: those about zero lose all digits when a column is far from zero.
         origin = xp.astype(self.stored(slice(0, 1))[0, :], xp.float64)
@@ -240,8 +249,7 @@ class MemoryRows:
             s = xp.ones_like(self.y[rows]) if self.sample_weight is None else self.sample_weight[rows]
             return [xp.astype(part, xp.float64, copy=False) for part in (s @ block, s @ block**2)]
 
-        first, second = added(self._ordered(of_block, self._blocks(dtype, always=True)))
-        total = self.total_weight
+        first, second = added(self._ordered(of_block, blocks))
         mean = first / total
         variance = second / total - mean**2
         spread = xp.sqrt(xp.where(variance < 0, xp.zeros_like(variance), variance))
@@ -299,7 +307,7 @@ def block_bytes(X: Array) -> int:
 
 def _host_block_bytes(X: Array, times: int) -> int:
     """The size of a block of a NumPy X: that of small data, or up to so many times as much."""
-    return min(max(BLOCK_BYTES, X.nbytes // BLOCKS_OF_LARGE), times * BLOCK_BYTES)
+    return min(max(BLOCK_BYTES, int(X.nbytes) // BLOCKS_OF_LARGE), times * BLOCK_BYTES)
 
 
 def _fitting(size: int, free: int) -> int:
