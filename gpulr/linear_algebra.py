@@ -83,10 +83,10 @@ def unit_diagonal(H: Array) -> tuple[Array, Array]:
     diagonal = xp.linalg.diagonal(H)
     missing = xp.where(diagonal > 0, xp.zeros_like(diagonal), xp.ones_like(diagonal))
     root = xp.sqrt(xp.where(diagonal > 0, diagonal, xp.ones_like(diagonal)))
-    R = xp.eye(H.shape[0], dtype=H.dtype, device=device(H)) * missing
-    R += H  # in place: a new matrix each time would take as long as all else here
-    R /= root[:, None]
-    R /= root
+    R = H / root[:, None]
+    R /= root  # in place: a new matrix each time would take as long as all else here
+    if bool(xp.any(missing > 0)):
+        R += xp.eye(H.shape[0], dtype=H.dtype, device=device(H)) * missing
     return R, root
 
 
