@@ -2,8 +2,9 @@
 `gpulr.passes.named`.
 
 The unit is one multiplication and addition in a product of large float32 matrices, which cores and GPUs do at full speed.
-Everything else is measured in it, on two cores of a server with 20 GB/s of memory; it need not be exact, for where two ways
-cost about the same either will do. Sizes are m rows, n parameters an output, k classes (outputs: 1 for two classes).
+Everything else is measured in it, on two cores of servers with 20 to 30 GB/s of memory; it need not be exact, for where two
+ways cost about the same either will do. In float64 all of it takes twice as long, so the unit can stay. Sizes are m rows, n
+parameters an output, k classes (outputs: 1 for two classes).
 """
 
 from __future__ import annotations
@@ -15,15 +16,20 @@ PASS, SPARSE_PASS = 30, 250
 # An output more than the first, for each number of X.
 OUTPUT = 6
 # What an iteration costs beside its pass, the calls: of L-BFGS, and of Newton with its factorization.
-ITERATION, NEWTON_ITERATION = 3e7, 3.5e7
+ITERATION, NEWTON_ITERATION = 3e7, 4e7
+# Of a product whose result is symmetric only half is computed; and what making the rows of a Hessian takes, for each number,
+# in multiplications with additions.
+SYMMETRIC, HESSIAN_ROW = 0.6, 140
 # A Cholesky factor of N × N, for each of N³: a third, in float64, on one core.
 CHOLESKY = 4 / 3
 
 # Passes until the optimum, as a rule: of L-BFGS with correlated features, for which others are easy; of L-BFGS where it
 # starts with the Hessian, up to so many parameters; of Newton; of a sketch by Newton steps, and by the Gram matrix.
-LBFGS_PASSES, HESSIAN_PASSES, NEWTON_PASSES, SKETCH_PASSES, SKETCH_GRAM_PASSES = 40, 10, 6, 6, 12
+LBFGS_PASSES, HESSIAN_PASSES, NEWTON_PASSES, SKETCH_PASSES, SKETCH_GRAM_PASSES = 50, 10, 6, 6, 12
 # Of L-BFGS in Gram space, where the classes are separable, so that curvature falls far from what it was at the start.
-GRAM_PASSES = 25
+GRAM_PASSES = 30
+# Each digit takes L-BFGS as many passes as the one before it, and float64 has twice as many.
+DOUBLE = 2
 HESSIAN_SIZE = 200
 # Newton's last digits are exact, so it may take this much longer.
 NEWTON_BONUS = 1.5
@@ -35,7 +41,7 @@ FEWEST_ROWS = 20
 
 
 def one_pass(m: int, n: int, outputs: int = 1, stored: int | None = None) -> float:
-    """Forward and backward propagation of all rows; `stored` numbers when X is sparse."""
+    """Forward and backward propagation of all rows; `stored` is how many numbers X holds when it is sparse."""
     numbers, each = (m * n, PASS) if stored is None else (stored, SPARSE_PASS)
     return ITERATION + numbers * float(each + OUTPUT * (outputs - 1))
 
@@ -45,11 +51,18 @@ def newton_is_cheap_on_a_sample(m: int, n: int) -> bool:
     return FEWEST_ROWS * n**3 <= 1.5 * PASS * m * n
 
 
-def smooth_solvers(m: int, n: int, outputs: int = 1, stored: int | None = None) -> dict[str, float]:
+def lbfgs_passes(double: bool) -> int:
+    """Of L-BFGS on many features, in float64 (`double`) or float32."""
+    return LBFGS_PASSES * (DOUBLE if double else 1)
+
+
+def smooth_solvers(
+    m: int, n: int, outputs: int = 1, stored: int | None = None, *, double: bool = False
+) -> dict[str, float]:
     """Cost of a fit by each solver that `auto` considers without an l1 penalty; inf for one that does not apply."""
     a_pass = one_pass(m, n, outputs, stored)
-    # Of one row, for one output. Rows of few numbers are read no faster than in a pass, and copied.
-    row = float(max(n, 2 * PASS) * n) if stored is None else float(SPARSE_PASS * stored / m * n)
+    # Of one row, for one output.
+    row = _hessian_row(n) if stored is None else float(SPARSE_PASS * stored / m * n)
     hessian = max(1, outputs * (outputs - 1) / 2) * m * row + CHOLESKY * (n * outputs) ** 3
     newton = NEWTON_PASSES * (a_pass + hessian + NEWTON_ITERATION) / NEWTON_BONUS
     if m < FEWEST_ROWS * n:
@@ -58,13 +71,17 @@ def smooth_solvers(m: int, n: int, outputs: int = 1, stored: int | None = None) 
         sketch = SKETCH_PASSES * a_pass + (30 * n + m / 16) * row + 3 * NEWTON_ITERATION + 7 * ITERATION
     else:
         sketch = SKETCH_GRAM_PASSES * a_pass + 6 * n * row + CHOLESKY * n**3
-    lbfgs = HESSIAN_PASSES * a_pass + hessian if n * outputs <= HESSIAN_SIZE else LBFGS_PASSES * a_pass
+    lbfgs = HESSIAN_PASSES * a_pass + hessian if n * outputs <= HESSIAN_SIZE else lbfgs_passes(double) * a_pass
     return {"newton": newton, "sketch": sketch, "lbfgs": lbfgs}
+
+
+def _hessian_row(n: int) -> float:
+    return float(n * (SYMMETRIC * n + HESSIAN_ROW))
 
 
 def gram_space(m: int, n: int) -> float:
     """To form XXᵀ and its factor, and to return."""
-    return float(m) * m * n + CHOLESKY * m**3 + 2 * PASS * m * n
+    return SYMMETRIC * m * m * n + CHOLESKY * m**3 + 2 * PASS * m * n
 
 
 def gram_pays(m: int, n: int, passes: float, outputs: int = 1, stored: int | None = None) -> bool:
@@ -72,13 +89,13 @@ def gram_pays(m: int, n: int, passes: float, outputs: int = 1, stored: int | Non
     return n > m and gram_space(m, n) + passes * one_pass(m, m, outputs) < passes * one_pass(m, n, outputs, stored)
 
 
-def gram_solvers(m: int, outputs: int = 1) -> dict[str, float]:
+def gram_solvers(m: int, outputs: int = 1, *, double: bool = False) -> dict[str, float]:
     """Cost of a fit on the m columns of Gram space. L-BFGS has the Hessian at its start there."""
     a_pass = one_pass(m, m, outputs)
     pairs = max(1, outputs * (outputs - 1) / 2)
-    hessian = pairs * float(m) ** 3 + CHOLESKY * (m * outputs) ** 3
+    hessian = pairs * m * _hessian_row(m) + CHOLESKY * (m * outputs) ** 3
     newton = NEWTON_PASSES * (a_pass + hessian + NEWTON_ITERATION) / NEWTON_BONUS
-    return {"newton": newton, "lbfgs": GRAM_PASSES * a_pass + hessian}
+    return {"newton": newton, "lbfgs": GRAM_PASSES * (DOUBLE if double else 1) * a_pass + hessian}
 
 
 def working_sets_pay(m: int, n: int, outputs: int) -> bool:

@@ -401,6 +401,7 @@ class LogisticRegression(LinearClassifierMixin, SparseCoefMixin, BaseEstimator):
         """Name of the solver, and whether to work in Gram space; the rule is in the class's docstring."""
         m, n = rows.y.shape[0], self.n_features_in_
         stored = rows.X.nnz if isinstance(rows, SparseRows) else None
+        double = bool(array_namespace(rows.y).finfo(rows.y.dtype).bits == 64)
 
         def fits(size: int) -> bool:
             return hessian_bytes(size) < available_memory(rows.y)
@@ -411,16 +412,17 @@ class LogisticRegression(LinearClassifierMixin, SparseCoefMixin, BaseEstimator):
             name = self.solver
         if name != "auto":
             # Newton's Hessian has n² numbers elsewhere.
-            passes = {"newton": 1e9, "gd": 1000, "sgd": 100}.get(name, cost_model.LBFGS_PASSES)
+            passes = {"newton": 1e9, "gd": 1000, "sgd": 100}.get(name, cost_model.lbfgs_passes(double))
             return name, can_rotate and cost_model.gram_pays(m, n, passes, outputs, stored)
         if self._l1() > 0:
             return ("prox-newton" if n * outputs <= 1000 and fits(n * outputs) else "fista"), False
-        costs = {(name, False): cost for name, cost in cost_model.smooth_solvers(m, n, outputs, stored).items()}
+        costs = cost_model.smooth_solvers(m, n, outputs, stored, double=double)
+        plans = {(name, False): cost for name, cost in costs.items()}
         if can_rotate:
-            to_and_fro = cost_model.gram_space(m, n)
-            costs |= {(name, True): to_and_fro + cost for name, cost in cost_model.gram_solvers(m, outputs).items()}
+            to_and_fro, costs = cost_model.gram_space(m, n), cost_model.gram_solvers(m, outputs, double=double)
+            plans |= {(name, True): to_and_fro + cost for name, cost in costs.items()}
         sizes = {("newton", False): n * outputs, ("sketch", False): n, ("newton", True): m * outputs}
-        possible = {plan: cost for plan, cost in costs.items() if fits(sizes.get(plan, 0))}
+        possible = {plan: cost for plan, cost in plans.items() if fits(sizes.get(plan, 0))}
         return min(possible, key=lambda plan: possible[plan])
 
     def _start(self, like: Array, n: int, k: int, warm: bool) -> tuple[Array, Array]:

@@ -9,7 +9,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from array_api_compat import device, is_cupy_array, is_numpy_array, is_torch_array
 
-from gpulr import cost_model, products
+from gpulr import products
 from gpulr.device import Array, array_namespace, available_memory, current_device_of, floats
 from gpulr.gpu_memory import give_back, out_of_memory
 from gpulr.parallel import in_blocks, ordered
@@ -206,8 +206,10 @@ class MemoryRows:
             block = root[:, None] * block
             return [xp.astype(part, xp.float64, copy=False) for part in (block.T @ block, root @ block)]
 
-        # The product with √d is a copy, so it is made in blocks even where X needs no conversion.
-        square, single = added(self._ordered(of_block, self._blocks(d.dtype, always=True)))
+        # The product with √d is a copy, so it is made in blocks even where X needs no conversion. They have at least n/2
+        # rows, for each takes a matrix (n, n) to be added.
+        n = self.X.shape[1] if columns is None else columns.shape[0]
+        square, single = added(self._ordered(of_block, self._blocks(d.dtype, always=True, rows=-(-n // 2))))
         return square, single
 
     def about_moments(self) -> tuple[Array, Array]:
@@ -276,8 +278,10 @@ class MemoryRows:
         """
         return ordered(function, items) if is_numpy_array(self.X) else map(function, items)
 
-    def _blocks(self, dtype: object, always: bool = False) -> list[slice]:
-        return self._as_they_arrive(_slices(self.X, dtype, self._block_bytes, always=always or self.origin is not None))
+    def _blocks(self, dtype: object, always: bool = False, rows: int = 1) -> list[slice]:
+        """Slices of the rows; see `_slices`. `rows` is the least number of them in a block."""
+        size = max(self._block_bytes, rows * self.X.shape[1] * _itemsize(dtype))
+        return self._as_they_arrive(_slices(self.X, dtype, size, always=always or self.origin is not None))
 
     def _as_they_arrive(self, blocks: list[slice]) -> list[slice]:
         """The blocks; in parts where X is on its way, so that the work on what is there goes on beside the copies."""
