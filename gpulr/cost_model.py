@@ -25,7 +25,7 @@ CHOLESKY = 4 / 3
 
 # Passes until the optimum, as a rule: of L-BFGS with correlated features, for which others are easy; of L-BFGS where it
 # starts with the Hessian, up to so many parameters; of Newton; of a sketch by Newton steps, and by the Gram matrix.
-LBFGS_PASSES, HESSIAN_PASSES, NEWTON_PASSES, SKETCH_PASSES, SKETCH_GRAM_PASSES = 50, 10, 6, 6, 12
+LBFGS_PASSES, HESSIAN_PASSES, NEWTON_PASSES, SKETCH_PASSES, SKETCH_GRAM_PASSES = 50, 10, 6, 6, 14
 # Of L-BFGS in Gram space, where the classes are separable, so that curvature falls far from what it was at the start.
 GRAM_PASSES = 30
 # Each digit takes L-BFGS as many passes as the one before it, and float64 has twice as many.
