@@ -18,6 +18,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
+from array_api_compat import device
+
 from gpulr import cost_model
 from gpulr.device import Array, array_namespace, available_memory
 from gpulr.linear_algebra import cholesky, eigh, solve_lower, unit_diagonal
@@ -44,7 +46,10 @@ class Rotation:
     times_transposed_inverse: Callable[[Array], Array]
 
     def forward(self, w: Array) -> Array:
-        """v = Vᵀ w: (r,) or (r, k), the part of w (n,) or (n, k) in the span of the samples."""
+        """v = Vᵀ w: (r,) or (r, k), the part of w (n,) or (n, k) in the span of the samples. Zeros need no read of X."""
+        xp = array_namespace(w)
+        if not bool(xp.any(w != 0)):
+            return xp.zeros((self.rows.X.shape[1], *w.shape[1:]), dtype=w.dtype, device=device(w))
         return _in_float64(self.times_inverse, self.original.matmul(w))
 
     def back(self, v: Array) -> Array:
