@@ -111,10 +111,8 @@ class CupyRuntime:
                     work()
                 finally:
                     graph = stream.end_capture()
-        except (
-            cupy.cuda.runtime.CUDARuntimeError,
-            cupy.cuda.driver.CUDADriverError,
-        ) as error:  # a kernel is the driver's
+        except (cupy.cuda.runtime.CUDARuntimeError, cupy.cuda.driver.CUDADriverError) as error:
+            # Streams and memory are refused by the runtime, and kernels, which CuPy launches by the driver, by that.
             return f"CUDA says: {error}"
         launch: Callable[[], None] = graph.launch
         return launch

@@ -1,4 +1,8 @@
-"""Room on a GPU: given back, asked for once more, and explained where there is none."""
+"""Room on a GPU: given back, asked for once more, and explained where there is none.
+
+What CuPy holds is looked for in its default memory pool. With another allocator (cupy.cuda.set_allocator) nothing can be
+given back, and what that holds counts as used.
+"""
 
 from __future__ import annotations
 

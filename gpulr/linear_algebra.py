@@ -19,7 +19,7 @@ def cholesky(H: Array) -> Array | None:
     xp = array_namespace(H)
     try:
         L = _run(lambda: _cholesky(H), H)
-    except (np.linalg.LinAlgError, RuntimeError):  # NumPy's and CuPy's way to say no, and PyTorch's
+    except _not_positive(H):
         return None
     # Not the squares of the pivots: a factor that failed may hold negative ones, or NaN.
     return L if bool(xp.min(xp.linalg.diagonal(L)) > rounding(H) ** 0.5) else None
@@ -39,6 +39,16 @@ def _cholesky(H: Array) -> Array:
         with cupyx.errstate(linalg="raise"):
             return array_namespace(H).linalg.cholesky(H)
     return array_namespace(H).linalg.cholesky(H)
+
+
+def _not_positive(H: Array) -> type[Exception]:
+    """The error by which the library of H says that it has no Cholesky factor."""
+    if is_torch_array(H):
+        import torch
+
+        error: type[Exception] = torch.linalg.LinAlgError
+        return error
+    return np.linalg.LinAlgError  # SciPy's and CuPy's, too
 
 
 def eigh(H: Array) -> tuple[Array, Array]:
@@ -85,7 +95,7 @@ def unit_diagonal(H: Array) -> tuple[Array, Array]:
     root = xp.sqrt(xp.where(diagonal > 0, diagonal, xp.ones_like(diagonal)))
     R = H / root[:, None]
     R /= root  # in place: a new matrix each time would take as long as all else here
-    if bool(xp.any(missing > 0)):
+    if not is_numpy_array(H) or missing.any():  # a look at the numbers of a device would take longer than the sum
         R += xp.eye(H.shape[0], dtype=H.dtype, device=device(H)) * missing
     return R, root
 

@@ -200,7 +200,8 @@ class Objective:
     def _descend_by_kernels(self, p: Array, rate: float, steps: int) -> Array | None:
         """See `gpulr.passes.fused.descend`; None unless for one scale of all features, no shift and no penalty.
 
-        An estimator's objective has all three, but is looked at after every step: the lesson alone takes many at once.
+        An estimator's objective has a scale for each feature, a shift and a penalty, but is looked at after every step: the
+        lesson alone takes many at once.
         """
         rows = self.rows
         if not isinstance(rows, MemoryRows) or rows.origin is not None or self.shift is not None:

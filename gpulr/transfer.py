@@ -98,6 +98,8 @@ def send(array: np.ndarray) -> tuple[Any, Arrival | None]:
     """`put` without a wait: a large array comes with its `Arrival`, which has to be asked for every part that is read."""
     import cupy
 
+    if not array.dtype.isnative:  # GPUs have one byte order only
+        array = array.astype(array.dtype.newbyteorder("="))
     if array.nbytes < LARGE:
         return with_room(partial(cupy.asarray, array), array.nbytes), None
     arrival = Arrival(array)

@@ -40,25 +40,26 @@ SAMPLE, SAMPLE_RUNS, WORTH_SAMPLING = (256, 16384), 32, 1 << 20
 
 
 def _with_room(method: Callable[Concatenate[MemoryRows, P], R]) -> Callable[Concatenate[MemoryRows, P], R]:
-    """The method, called again with blocks half as large where a GPU had no room; so are all blocks after it.
+    """The method, called again where a GPU had no room: first as it was, then with blocks half as large, as all after it.
 
     What is free when the blocks are chosen may be somebody else's when they are needed.
     """
 
     @wraps(method)
     def call(rows: MemoryRows, /, *args: P.args, **options: P.kwargs) -> R:
-        first = True
+        again = False
         while True:
             try:
                 return method(rows, *args, **options)
             except out_of_memory():
-                if rows._block_bytes <= BLOCK_BYTES and not first:
+                if again and rows._block_bytes <= BLOCK_BYTES:
                     raise
             # Here, not above: an error that is being handled holds the arrays of the block that failed.
-            first = False
             with current_device_of(rows.X):
                 give_back()
-            vars(rows)["_block_bytes"] = max(BLOCK_BYTES, rows._block_bytes // 2)
+            if again:
+                vars(rows)["_block_bytes"] = max(BLOCK_BYTES, rows._block_bytes // 2)
+            again = True
 
     return call
 
@@ -206,10 +207,10 @@ class MemoryRows:
             block = root[:, None] * block
             return [xp.astype(part, xp.float64, copy=False) for part in (block.T @ block, root @ block)]
 
-        # The product with √d is a copy, so it is made in blocks even where X needs no conversion. They have at least n/2
-        # rows, for each takes a matrix (n, n) to be added.
+        # The product with √d is a copy, so it is made in blocks even where X needs no conversion. On the host they have at
+        # least n/4 rows, for each takes a matrix (n, n) to be added.
         n = self.X.shape[1] if columns is None else columns.shape[0]
-        square, single = added(self._ordered(of_block, self._blocks(d.dtype, always=True, rows=-(-n // 2))))
+        square, single = added(self._ordered(of_block, self._blocks(d.dtype, always=True, rows=-(-n // 4))))
         return square, single
 
     def about_moments(self) -> tuple[Array, Array]:
@@ -279,8 +280,10 @@ class MemoryRows:
         return ordered(function, items) if is_numpy_array(self.X) else map(function, items)
 
     def _blocks(self, dtype: object, always: bool = False, rows: int = 1) -> list[slice]:
-        """Slices of the rows; see `_slices`. `rows` is the least number of them in a block."""
-        size = max(self._block_bytes, rows * self.X.shape[1] * _itemsize(dtype))
+        """Slices of the rows; see `_slices`. `rows` is the least number of them in a block of a NumPy X."""
+        size = self._block_bytes
+        if is_numpy_array(self.X):
+            size = max(size, rows * self.X.shape[1] * _itemsize(dtype))
         return self._as_they_arrive(_slices(self.X, dtype, size, always=always or self.origin is not None))
 
     def _as_they_arrive(self, blocks: list[slice]) -> list[slice]:

@@ -121,8 +121,9 @@ def objective(library, request, rng):
 
 
 @pytest.mark.gpu
-def test_steps_in_a_graph_read_nothing(one_gpu, rng):
+def test_steps_in_a_graph_read_nothing(one_gpu, rng, caplog):
     """Without a penalty, as the lesson trains."""
+    caplog.set_level("DEBUG", logger="gpulr.cuda")
     X, y = samples(rng, 2000, 12, dtype="float32")
     rows = MemoryRows(one_gpu.asarray(X), one_gpu.asarray(y.astype("float32")))
     F = Objective(rows, one_gpu.zeros(13, "float32"), one_pass=PASSES["fused"])
@@ -130,6 +131,7 @@ def test_steps_in_a_graph_read_nothing(one_gpu, rng):
         minimize(F, GradientDescent(0.5), max_iter=2000, record_every=1000)
     assert len(seen) <= 2 * 3
     assert F.reads == 2001
+    assert "plain launches" not in caplog.text
 
 
 def test_reads_are_counted(library):
@@ -165,6 +167,8 @@ def test_gradient_descent_reads_nothing_between_records(library, objective):
 )
 def test_so_many_reads_an_iteration(library, objective, solver, each):
     """Counted from the second iterate on, before which samples may be drawn and a Hessian factorized."""
+    if library.name == "cupy" and isinstance(solver, Newton):
+        each += 1  # CuPy's own look whether a matrix had a factor
     seen_at = []
     with library.counting_reads() as seen:
         minimize(objective, solver, max_iter=30, tol=1e-7, callback=lambda *_: seen_at.append(len(seen)))

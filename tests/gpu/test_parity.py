@@ -240,8 +240,9 @@ def test_a_matrix_that_is_not_positive_has_no_factor(one_gpu, n, rng):
 @pytest.mark.gpu
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize(("stored", "n", "k"), [("float32", 100, None), ("uint8", 784, None), ("float32", 33, 3)])
-def test_steps_in_a_graph_have_the_bits_of_single_steps(one_gpu, dtype, stored, n, k, rng):
+def test_steps_in_a_graph_have_the_bits_of_single_steps(one_gpu, dtype, stored, n, k, rng, caplog):
     """Two kernels a step, captured and repeated, against a pass a step and the update in CuPy."""
+    caplog.set_level("DEBUG", logger="gpulr.cuda")
     X = rng.integers(0, 5, (500, n)).astype(stored)
     y, w, b, s = (one_gpu.asarray(a) for a in arguments(rng, X, dtype, k))
     F = Objective(
@@ -255,6 +256,7 @@ def test_steps_in_a_graph_have_the_bits_of_single_steps(one_gpu, dtype, stored, 
     assert found.dtype == dtype
     assert found.get().tobytes() == expected.get().tobytes()
     assert F.descend(point, 0.01, 100).get().tobytes() == found.get().tobytes()
+    assert "plain launches" not in caplog.text
 
 
 @pytest.mark.gpu
