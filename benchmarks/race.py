@@ -210,11 +210,14 @@ def _start(running: Sequence[tuple[Entry, Remote]]) -> None:
             return str(error)
         return None
 
-    with ThreadPoolExecutor(max(1, len(running))) as pool:
+    pool = ThreadPoolExecutor(max(1, len(running)))
+    try:
         failures = pool.map(failure, [remote for _, remote in running])
         for (entry, _), why_not in zip(running, failures, strict=True):
             if why_not is not None:
                 _leave_out(entry, why_not)
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)  # an alarm ends the race: nobody waits for who has yet to start
 
 
 def _leave_out(entry: Entry, why_not: str) -> None:
