@@ -163,8 +163,8 @@ def race(
     """Race on one problem.
 
     Returns:
-        JSON values: problem, threads, reference (value, bound, method, lowest_seen, complaint) and entries, one for each
-        competitor in their order, those that cannot take part included.
+        JSON values: problem; threads, limit and repeats, of the rules; reference (value, bound, method, lowest_seen,
+        complaint); and entries, one for each competitor in their order, those that cannot take part included.
     """
     judge, until = Judge(problem, reference), time.monotonic() + rules.total
     with ExitStack() as stack:
@@ -195,6 +195,8 @@ def race(
     return {
         "problem": problem.describe(),
         "threads": rules.threads,
+        "limit": rules.limit,
+        "repeats": rules.repeats,
         "reference": {**found, "lowest_seen": judge.lowest, "complaint": judge.complaint()},
         "entries": [entry.record() for entry in entries],
     }
