@@ -82,12 +82,16 @@ def _of_passes(run: dict[str, Any]) -> Iterator[tuple[str, Measurement]]:
 
 
 def _of_peers(run: dict[str, Any]) -> Iterator[tuple[str, Measurement]]:
+    # Those of `solvers` have names that do not tell it.
+    correlation = run.get("settings", {}).get("correlation")
+    suffix = "" if correlation is None else f", correlation {correlation:g}"
     for race in run["races"]:
+        name = title(race["problem"]) + suffix
         for entry in race["entries"]:
             for result in entry["results"]:
                 if result["median"] is not None:
                     found = Measurement(result["median"], result["least"], result["greatest"])
-                    yield f"{title(race['problem'])}, {entry['competitor']} to {power(result['gap'])}", found
+                    yield f"{name}, {entry['competitor']} to {power(result['gap'])}", found
 
 
 def _of_guard(content: dict[str, Any]) -> Iterator[tuple[str, Measurement]]:

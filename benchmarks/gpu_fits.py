@@ -17,7 +17,7 @@ from benchmarks.gpu_passes import LOOP_ENTRIES
 from benchmarks.gpu_place import Host, interleaved, reason
 from benchmarks.problem import Problem
 from benchmarks.problems import drawn
-from benchmarks.race import Rules, race
+from benchmarks.race import Rules, race, require_memory
 from gpulr.passes import PASSES
 from gpulr.rows import MemoryRows
 
@@ -61,7 +61,8 @@ def races(
             continue
         try:
             say(f"{name}: making the data")
-            made = problem(name, size)
+            made, racing = problem(name, size), competitors(device)
+            require_memory(made, racing)
             say(f"{name}: finding the minimum")
             # Half of the problem's share, for the race has to have some.
             found = reference.find(made, cache, (until - time.monotonic()) / (len(names) - number) / 2)
@@ -71,7 +72,7 @@ def races(
                 (GAP,), 5, limit=min(10.0, share / 6), threads=threads, patience=share / 6, start=max(30.0, share / 2),
                 total=share, together=True,
             )  # fmt: skip
-            record = race(made, found, competitors(device), rules, say)
+            record = race(made, found, racing, rules, say)
             say(f"{name}: for loops")
             yield record | {"loop": loop(made, record["entries"])}
         except (MemoryError, OSError, RuntimeError) as error:  # a disk that is full, a minimum that is not certain

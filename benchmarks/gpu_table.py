@@ -11,6 +11,7 @@ from rich.markup import escape
 from rich.table import Column, Table
 
 from benchmarks import table
+from benchmarks.gpu_passes import ON_CPU
 from gpulr.bench.tables import samples
 
 OURS = "gpulr, fused"
@@ -65,7 +66,7 @@ def _passes(races: list[dict[str, Any]], read: float | None) -> Table:
                 result.add_row(head, name, escape(timing["why_not"]))
                 continue
             speed = race["bytes"] / timing["median"]
-            share = f"{speed / read:.0%}" if read and "CPU" not in name and "loops" not in name else ""
+            share = f"{speed / read:.0%}" if read and timing["name"] not in ON_CPU else ""
             ratio = f"{min(peers) / timing['median']:.2f}" if peers else ""
             result.add_row(head, name, f"{1e3 * timing['median']:.4g}", f"{speed / 1e9:.4g}", share, ratio)
             head = ""

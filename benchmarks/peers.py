@@ -146,10 +146,10 @@ def peers(
             make = partial(problems.make, name, seed=seed, C=strength, dtype=dtype, intercept=intercept)
             asked = competitor_names or (() if everyone else amount.competitors)
             choose = partial(_chosen, asked, everyone or amount.everyone)
-            why_smaller = None
+            size, why_smaller = scale, None
             try:
                 if scale is None:
-                    problem, chosen, why_smaller = _fitting(make, choose, amount.scale)
+                    problem, chosen, size, why_smaller = _fitting(make, choose, amount.scale)
                 else:
                     problem, chosen = _prepared(make, choose, scale)
                 bar(f"{place}: finding the minimum")
@@ -158,7 +158,7 @@ def peers(
                 record["unavailable"][name] = f"{reason}" or type(reason).__name__
                 out.print(f"\n{name} is not available: {escape(record['unavailable'][name])}")
                 continue
-            result = race(problem, found, chosen, rules, bar) | {"why_smaller": why_smaller}
+            result = race(problem, found, chosen, rules, bar) | {"scale": size, "why_smaller": why_smaller}
         record["races"].append(result)
         table.show(result, out)
         options.write(record, json_file)  # now: what is measured is not lost when the next problem is stopped
@@ -183,16 +183,18 @@ def _prepared(
 
 def _fitting(
     make: Callable[..., Problem], choose: Callable[[Problem], list[Competitor]], size: float
-) -> tuple[Problem, list[Competitor], str | None]:
-    """The same, as large as there is memory for, and why it is smaller. Real data have one size: they may be too large."""
+) -> tuple[Problem, list[Competitor], float, str | None]:
+    """The same, as large as there is memory for; its size, and why that is smaller. Real data have one size: they may be too
+    large.
+    """
     why_smaller = None
     for _ in range(2):  # to draw it, and to race on it
         try:
-            return *_prepared(make, choose, size), why_smaller
+            return *_prepared(make, choose, size), size, why_smaller
         except TooLargeError as error:
             size *= 0.9 * error.share
             why_smaller = why_smaller or f"{error}: made smaller"
-    return *_prepared(make, choose, size), why_smaller
+    return *_prepared(make, choose, size), size, why_smaller
 
 
 def _chosen(names: tuple[str, ...], everyone: bool, problem: Problem) -> list[Competitor]:

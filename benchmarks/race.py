@@ -163,8 +163,8 @@ def race(
     """Race on one problem.
 
     Returns:
-        JSON values: problem, threads, reference (value, bound, method, lowest_seen, complaint) and entries, one for each
-        competitor in their order, those that cannot take part included.
+        JSON values: problem; threads, limit and repeats, of the rules; reference (value, bound, method, lowest_seen,
+        complaint); and entries, one for each competitor in their order, those that cannot take part included.
     """
     judge, until = Judge(problem, reference), time.monotonic() + rules.total
     with ExitStack() as stack:
@@ -195,6 +195,8 @@ def race(
     return {
         "problem": problem.describe(),
         "threads": rules.threads,
+        "limit": rules.limit,
+        "repeats": rules.repeats,
         "reference": {**found, "lowest_seen": judge.lowest, "complaint": judge.complaint()},
         "entries": [entry.record() for entry in entries],
     }
@@ -210,11 +212,14 @@ def _start(running: Sequence[tuple[Entry, Remote]]) -> None:
             return str(error)
         return None
 
-    with ThreadPoolExecutor(max(1, len(running))) as pool:
+    pool = ThreadPoolExecutor(max(1, len(running)))
+    try:
         failures = pool.map(failure, [remote for _, remote in running])
         for (entry, _), why_not in zip(running, failures, strict=True):
             if why_not is not None:
                 _leave_out(entry, why_not)
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)  # an alarm ends the race: nobody waits for who has yet to start
 
 
 def _leave_out(entry: Entry, why_not: str) -> None:

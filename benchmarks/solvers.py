@@ -14,9 +14,10 @@ from rich.table import Table
 from benchmarks import machine, options, reference
 from benchmarks.competitors.base import Competitor
 from benchmarks.competitors.gpulr import Gpulr
+from benchmarks.memory import TooLargeError
 from benchmarks.problem import Dtype, Problem
 from benchmarks.problems import drawn
-from benchmarks.race import Rules, race
+from benchmarks.race import Rules, race, require_memory
 
 SHAPES = (
     (50, 5), (100, 10), (200, 50), (500, 20), (1_000, 10), (1_000, 100), (2_000, 500), (5_000, 20), (5_000, 200),
@@ -83,7 +84,7 @@ def solvers(
     """
     rules = Rules((gap,), repeats, limit, threads, hopeless=HOPELESS)
     record: dict[str, Any] = {"benchmark": "solvers", "machine": machine.describe(threads), "rules": vars(rules)}
-    record |= {"settings": {"correlation": correlation, "dtype": dtype}, "races": []}
+    record |= {"settings": {"correlation": correlation, "dtype": dtype}, "races": [], "unavailable": {}}
     out = options.output()
     out.print(machine.summary(record["machine"]))
     table = Table("m", "n", *(competitor.name for competitor in CHOICES), "auto / best", box=None)
@@ -91,8 +92,14 @@ def solvers(
     with options.progress(sum(2 + len(CHOICES) + rounds(*shape, repeats) for shape in shapes)) as say:
         for m, n in shapes:
             say(f"{m} x {n}: making the data")
-            X, y = drawn.normal(np.random.default_rng(0), m, n, dtype, correlation=correlation)
-            problem = Problem(f"{m} x {n}", X, y, dtype)
+            try:
+                shape = drawn.shape(m, n, 1.0)
+                X, y = drawn.normal(np.random.default_rng(0), *shape, dtype, correlation=correlation)
+                problem = Problem(f"{m} x {n}", X, y, dtype)
+                require_memory(problem, CHOICES)
+            except TooLargeError as error:
+                record["unavailable"][f"{m} x {n}"] = str(error)
+                continue
             say(f"{m} x {n}: finding the minimum")
             found = reference.find(problem, Path(pooch.os_cache("gpulr")) / "benchmarks")
             result = race(problem, found, CHOICES, replace(rules, repeats=rounds(m, n, repeats)), say)
@@ -100,7 +107,10 @@ def solvers(
             record["races"].append(result)
             table.add_row(str(m), str(n), *_cells(result))
             options.write(record, json_file)  # now, so that it is not lost
+    options.write(record, json_file)
     out.print(table)
+    for name, why in record["unavailable"].items():
+        out.print(f"{name} is left out: {why}", highlight=False)
     out.print("Milliseconds, medians; - is not timed: over 3 times the best, over --limit, or short of the gap.")
     out.print(worst(record["races"]), highlight=False)
 

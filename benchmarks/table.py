@@ -9,6 +9,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Column, Table
 
+NOT_MEASURED = "not measured"
+
 LEGEND = (
     "Seconds to the relative gap, median ± half the spread of all rounds; × is the ratio to the first row. ! marks a gap "
     "that not every round reached. MB is peak memory above the data, of the host."
@@ -29,9 +31,8 @@ def show(race: dict[str, Any], console: Console) -> None:
         cells: list[str] = []
         for result, other in zip(entry["results"], base, strict=True):
             cells += _cells(result, other)
-        peaks = [result["extra_bytes"] for result in entry["results"] if result["extra_bytes"] is not None]
         version = f" {entry['ready']['version']}" if entry["ready"] else ""
-        table.add_row(escape(entry["competitor"] + version), *cells, f"{max(peaks) / 1e6:.0f}" if peaks else "")
+        table.add_row(escape(entry["competitor"] + version), *cells, megabytes(entry))
         reasons += _reasons(entry) + transfer(entry) + threads_differ(entry, race.get("threads"))
     console.print(table)
     if race.get("why_smaller"):
@@ -60,6 +61,13 @@ def _cells(result: dict[str, Any], base: dict[str, Any]) -> tuple[str, str]:
     mark = "!" if max(result["reached"]) > result["gap"] else ""
     ratio = "" if base["why_not"] else f"{result['median'] / base['median']:.2f}"
     return f"{result['median']:.3g} ± {(result['greatest'] - result['least']) / 2:.1g}{mark}", ratio
+
+
+def megabytes(entry: dict[str, Any]) -> str:
+    """The peak memory of all its fits; that of a GPU is not measured."""
+    timed = [result["extra_bytes"] for result in entry["results"] if not result["why_not"]]
+    known = [size for size in timed if size is not None]
+    return f"{max(known) / 1e6:,.0f}" if known else NOT_MEASURED * bool(timed)
 
 
 def transfer(entry: dict[str, Any]) -> list[str]:

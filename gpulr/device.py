@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeAlias
 
 import array_api_compat
@@ -233,16 +234,38 @@ def available_memory(like: Array) -> int:
     return host_memory()[0]
 
 
+CGROUP = Path("/sys/fs/cgroup")
+"""Where Linux tells a process in a container of its limits (cgroup v2)."""
+
+
 def host_memory() -> tuple[int, int]:
-    """Free and total bytes of host memory; free is what can be had without swapping, where the system tells."""
+    """Free and total bytes of host memory; free is what can be had without swapping and, in a container, within its limit,
+    where the system tells.
+    """
     page = os.sysconf("SC_PAGE_SIZE")
     total = page * os.sysconf("SC_PHYS_PAGES")
     try:
         with open("/proc/meminfo") as file:
             facts = dict(line.split(":", 1) for line in file)
-        return 1024 * int(facts["MemAvailable"].split()[0]), total
+        free = 1024 * int(facts["MemAvailable"].split()[0])
     except (OSError, KeyError):  # not Linux
-        return total // 2, total
+        free = total // 2
+    limit = _within_limit()
+    return free if limit is None else min(free, limit), total
+
+
+def _within_limit() -> int | None:
+    """Bytes that a container may still have; None where there is no limit."""
+    files = [CGROUP / f"memory.{name}" for name in ("max", "current", "stat")]
+    if not all(file.is_file() for file in files):
+        return None
+    most, used, stat = (file.read_text() for file in files)
+    if most.strip() == "max":
+        return None
+    facts = dict(line.split() for line in stat.splitlines())
+    # Files that were read count as used, but they make room, as in MemAvailable.
+    cached = int(facts["active_file"]) + int(facts["inactive_file"])
+    return max(0, int(most) - int(used) + cached)
 
 
 def normal(shape: tuple[int, ...], seed: int, like: Array) -> Array:

@@ -111,8 +111,10 @@ class StandInGpu(device.Device):
     @contextmanager
     def current(self):
         StandInGpu.depth += 1
-        yield
-        StandInGpu.depth -= 1
+        try:
+            yield
+        finally:
+            StandInGpu.depth -= 1
 
     def put(self, array):
         assert StandInGpu.depth > 0
@@ -224,13 +226,33 @@ def test_a_size_that_does_not_fit_in_memory_is_left_out(monkeypatch):
     assert "0.0 GB are free" in second["why_not"]
 
 
-def test_a_size_that_does_not_fit_on_a_gpu_is_left_out(monkeypatch):
-    def full(*_):
+class FullGpu(StandInGpu):
+    def put(self, array):
         raise MemoryError("80 GB are needed")
 
-    monkeypatch.setattr(sizes, "measured", full)
-    points = bench.sweep(bench.Effort(1, 0.01, 100, ("float32",), 0, 0))["points"]
-    assert points == [{"entries": 100, "stored_as": "float32", "why_not": "80 GB are needed"}]
+
+def test_where_a_gpu_has_no_room_the_cpu_is_measured_all_the_same(monkeypatch):
+    choose, full = device.choose, FullGpu("cuda:1", "a stand-in")
+    monkeypatch.setattr(device, "choose", lambda name: choose(name) if name == "cpu" else full)
+    (point,) = bench.sweep(bench.Effort(1, 0.01, 100, ("float32",), 0, 0), iterations=2)["points"]
+    for record in (point, bench.speedup(wide_data(), iterations=2, repeats=1, budget=0.01)):
+        results = results_of(record)
+        assert results[LOOP, "cpu"]["training_seconds"] > 0 < results["gpulr", "cpu"]["training_seconds"]
+        for name in ("gpulr", "lesson, CuPy"):
+            assert results[name, "cuda:1"]["unavailable"] == "80 GB are needed"
+
+
+def test_a_limit_of_a_container_counts_but_not_for_files_that_were_read(tmp_path, monkeypatch):
+    monkeypatch.setattr(device, "CGROUP", tmp_path)
+    free, total = device.host_memory()
+    (tmp_path / "memory.current").write_text("900000\n")
+    (tmp_path / "memory.stat").write_text("anon 500000\nactive_file 100000\ninactive_file 300000\n")
+    (tmp_path / "memory.max").write_text("max\n")
+    assert device.host_memory()[0] > free / 2
+    (tmp_path / "memory.max").write_text("1000000\n")
+    assert device.host_memory() == (500_000, total)
+    (tmp_path / "memory.max").write_text("10000\n")  # it was lowered below what is in use
+    assert device.host_memory() == (0, total)
 
 
 def test_synthetic_data_have_both_classes():
@@ -301,13 +323,32 @@ def test_a_pass_takes_no_more_memory_than_is_free(monkeypatch):
 
 
 def test_a_gpu_without_room_for_x_says_so(monkeypatch):
-    class Full(StandInGpu):
-        def put(self, array):
-            raise MemoryError("80 GB are needed")
-
     monkeypatch.setattr(clock, "seconds_between_events", lambda function, _: function())
-    timings = roofline.on_gpu(np.zeros((4, 3), np.float32), 1, Full("cuda:0", "a stand-in"))
+    timings = roofline.on_gpu(np.zeros((4, 3), np.float32), 1, FullGpu("cuda:0", "a stand-in"))
     assert {timing.why_not for timing in timings} == {"80 GB are needed"}
+
+
+def test_the_passes_on_a_gpu_take_turns_with_reads(monkeypatch):
+    told = []
+
+    def gpu_seconds(function, _, name, repeats):
+        if name == "lesson":
+            raise RuntimeError("not today")
+        told.append(name)
+        return [0.25] * repeats
+
+    monkeypatch.setattr(clock, "seconds_between_events", lambda function, _: (function(), 0.5)[1])
+    monkeypatch.setattr(clock, "gpu_seconds", gpu_seconds)
+    monkeypatch.setattr(roofline, "_pass", lambda *_: None)
+    timings = roofline.on_gpu(np.zeros((4, 3), np.float32), 2, StandInGpu("cuda:0", "a stand-in"))
+    lesson, *others = timings
+    names = [timing.one_pass for timing in others]
+    a_round = ["copy", *(name for one in names for name in ("read", one))]
+    assert told == [*names, *a_round, *a_round]
+    assert (lesson.why_not, lesson.seconds) == ("not today", [])
+    for timing in others:
+        assert timing.seconds == timing.copy_seconds == [0.25] * 2
+        assert timing.read_seconds == [0.25] * 2 * len(names)
 
 
 def test_x_has_at_least_so_many_bytes_and_one_that_a_cache_may_hold_is_told():
@@ -317,11 +358,26 @@ def test_x_has_at_least_so_many_bytes_and_one_that_a_cache_may_hold_is_told():
         assert 10**8 <= rows * n * np.dtype(dtype).itemsize < 10**8 + 800
     assert roofline._shape("1e6x100", "float32", bench.EFFORTS["normal"]) == (1_000_000, 100)
     small = {"rows": 10, "columns": 100, "dtype": "bfloat16", "device": "cpu"}
-    record = {"timings": [small, small | {"rows": 10**6}], "cache_bytes": 10**8}
+    record = {"timings": [small, small | {"rows": 10**5}, small | {"rows": 10**6}], "cache_bytes": 10**8}
     (note,) = tables.about_sizes(record)
-    assert note.startswith("X of 0 MB and more may stay in the processor's cache of 100 MB")
+    assert note.startswith("X of up to 20 MB may stay in the processor's cache of 100 MB")
     assert tables.about_sizes(record | {"cache_bytes": None}) == []
     assert machine.cache_bytes() is None or machine.cache_bytes() > 10**5
+
+
+def test_the_caches_of_all_cores_count_each_once(tmp_path, monkeypatch):
+    cores = {0: "0-1", 1: "0-1", 2: "2-3", 9: "9"}  # the last one is not this process's
+    for core, shared in cores.items():
+        for level, size in (("2", "512K"), ("3", "32M")):
+            cache = tmp_path / f"cpu{core}" / "cache" / f"index{level}"
+            cache.mkdir(parents=True)
+            for name, text in (("level", level), ("size", size), ("shared_cpu_list", shared)):
+                (cache / name).write_text(f"{text}\n")
+    monkeypatch.setattr(machine, "CPUS", tmp_path)
+    monkeypatch.setattr(machine.os, "sched_getaffinity", lambda _: {0, 1, 2}, raising=False)
+    assert machine.cache_bytes() == 2 * 32 << 20
+    monkeypatch.setattr(machine, "CPUS", tmp_path / "none")
+    assert machine.cache_bytes() is None
 
 
 def test_all_passes_of_the_roofline_compute_the_same():

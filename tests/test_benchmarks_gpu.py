@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import signal
+import threading
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -19,7 +20,7 @@ from benchmarks.__main__ import main
 from benchmarks.competitors import ON_DEVICE
 from benchmarks.competitors.gpulr_cuda import GpulrCuda
 from benchmarks.evaluate import objective
-from benchmarks.gpu import NO_GPU, slug
+from benchmarks.gpu import NO_GPU, TimeIsUpError, ended_after, slug
 from benchmarks.gpu_place import Host, Timing, interleaved
 from benchmarks.race import Rules
 from benchmarks.report import records, tables
@@ -85,6 +86,24 @@ def test_a_sample_is_divided_by_its_calls(monkeypatch):
     count = []
     assert Host().seconds(lambda: count.append(1), 3) == 2.0
     assert len(count) == 3
+
+
+def test_of_calls_in_a_row_only_the_last_one_is_waited_for():
+    class Later:
+        def __init__(self):
+            self.waited = False
+
+        def block_until_ready(self):
+            self.waited = True
+
+    results = []
+
+    def call():
+        results.append(Later())
+        return 0.0, results[-1]
+
+    Host().seconds(call, 3)
+    assert [each.waited for each in results] == [False, False, True]
 
 
 def test_bandwidth_of_the_hosts_memory():
@@ -274,6 +293,10 @@ def test_a_problem_that_cannot_be_raced_says_why(cache, monkeypatch):
     monkeypatch.setattr(gpu_fits, "problem", too_large)
     found = list(gpu_fits.races("cpu", ("tall", "wide"), 1.0, cache, 1, time.monotonic() + 60, lambda _: None))
     assert [race["why_not"] for race in found] == ["MemoryError: 10 GiB"] * 2
+    monkeypatch.undo()
+    monkeypatch.setattr("gpulr.device.host_memory", lambda: (1_000_000, 10**12))
+    (full,) = gpu_fits.races("cpu", ("tall",), SMALL, cache, 1, time.monotonic() + 60, lambda _: None)
+    assert full["why_not"].startswith("TooLargeError: a race of ")
     late = list(gpu_fits.races("cpu", ("tall",), 1.0, cache, 1, time.monotonic() - 1, lambda _: None))
     assert late == [{"problem": {"name": "tall"}, "why_not": "no time left"}]
 
@@ -468,7 +491,37 @@ def test_it_ends_when_its_time_is_up_whatever_is_under_way(tmp_path, monkeypatch
     assert signal.getsignal(signal.SIGALRM) is before
     parts = json.loads(file.read_text())["parts"]
     assert parts["fit"]["why_not"] == "no time left"
+    assert "GPULR_DATA" in parts["cats"]["why_not"]
     assert parts["fit"]["races"] == [{"problem": {"name": "first"}, "why_not": "it was quick"}]
+
+
+def test_parts_that_had_no_turn_before_the_time_was_up_say_so(tmp_path, monkeypatch):
+    monkeypatch.setattr("benchmarks.gpu.bandwidth", lambda *_: time.sleep(60))
+    file = tmp_path / "gpu.json"
+    run("--rehearse", "--parts", "fit", "--parts", "bandwidth", "--minutes", 0.01, "--json", file, "--threads", 1)
+    parts = json.loads(file.read_text())["parts"]
+    assert {name: part["why_not"] for name, part in parts.items()} == dict.fromkeys(
+        ("bandwidth", "fit"), "no time left"
+    )
+
+
+def test_nobody_waits_for_who_has_yet_to_start_when_the_time_is_up(monkeypatch):
+    ended = threading.Event()
+
+    class Stuck(Slow):
+        def start(self):
+            ended.wait(60)
+
+        def __exit__(self, *_):
+            ended.set()
+
+    problem = gpu_fits.problem("tall", SMALL)
+    monkeypatch.setattr(race, "Remote", Stuck)
+    begin = time.monotonic()
+    found = reference.Reference(1.0, 0.0, "", np.zeros((1, 1)), np.zeros(1))
+    with pytest.raises(TimeIsUpError), ended_after(0.1):
+        race.race(problem, found, [GpulrCuda("cpu")], Rules((1e-3,), together=True))
+    assert time.monotonic() - begin < 20
 
 
 def test_the_minimum_of_a_fit_has_half_of_its_share(tmp_path, monkeypatch):

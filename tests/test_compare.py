@@ -55,6 +55,15 @@ def test_what_got_slower_is_printed_and_is_an_error(tmp_path):
     assert "0 are slower and 1 faster" in faster.output
 
 
+def test_records_of_solvers_differ_by_their_correlation(tmp_path):
+    record = peers_record(1.0, 0.1) | {"benchmark": "solvers"}
+    names = [
+        set(measurements(written(tmp_path, "a.json", record | {"settings": {"correlation": correlation}})))
+        for correlation in (0.0, 0.9)
+    ]
+    assert names == [{f"tall, 1,000 × 10, float32, correlation {each}, gpulr to 1e-6"} for each in ("0", "0.9")]
+
+
 def test_records_of_nothing_in_common_and_other_files_are_refused(tmp_path):
     before = written(tmp_path, "a.json", peers_record(1.0, 0.1))
     empty = written(tmp_path, "b.json", {"benchmark": "peers", "races": []})

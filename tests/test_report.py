@@ -153,8 +153,19 @@ def test_the_fastest_other_is_compared_with_the_fastest_of_ours(machine):
     (row,) = tables.best(machine.races(), 1e-3).rows
     assert row == ["tall_correlated, 1,000,000 × 100, float32", "500 ms", "–", "not measured", "250 ms, other", "0.50"]
     (row,) = tables.best(machine.races(), 1e-6).rows
-    assert row[-2:] == ["–", "–"]
+    assert row[-2:] == ["none of 1", "–"]
     assert tables.best(machine.races(), 1e-9).rows == []
+
+
+def test_the_limit_of_the_fits_is_told_with_the_number_of_those_who_raced():
+    def told(**changes):
+        return tables.best(records.Records("x", [peers_record() | changes]).races(), 1e-3).notes
+
+    assert told() == []
+    assert told(rules={"limit": 6.0}) == ["Fits of over 6 s were given up; beside gpulr raced 1 other."]
+    (race,) = peers_record()["races"]
+    several = [{**race, "limit": 90.0}, {**race, "limit": 6.0, "threads": 1, "entries": race["entries"][:1]}]
+    assert told(races=several) == ["Fits of over 6 s or 1.5 min were given up; beside gpulr raced 0 to 1 others."]
 
 
 def test_races_that_differ_in_their_penalty_are_apart(machine):
@@ -210,7 +221,7 @@ def test_the_record_of_a_gpu_is_shown_as_those_of_the_races(both):
     assert [run["benchmark"] for run in gpu.runs] == ["gpu", "speedup", "pass", "peers"]
     assert (without.has_gpu(), gpu.has_gpu()) == (False, True)
     (row,) = tables.best(gpu.races(), 1e-6).rows
-    assert row == ["tall, 1,000,000 × 100, float32", "–", "–", "20 ms", "–", "–"]
+    assert row == ["tall, 1,000,000 × 100, float32", "–", "–", "20 ms", "none of 1", "–"]
     assert "For loops, extrapolated from a few rows: 3 min for the 6 passes" in tables.peers(gpu.races()[0]).notes[-1]
     passes = tables.passes(gpu.of("pass")[0])
     assert passes.rows[0] == ["1,000 × 100 float32", "cuda:0", "gpulr, fused", "100 µs", "1000.00", "4", ""]
@@ -367,6 +378,61 @@ def test_the_readme_is_made_of_the_records_and_known_to_be_stale(results, tmp_pa
     assert readme.stale(tmp_path / "README.md", results) == [svg]
     (results / "a-machine" / "peers.json").write_text(json.dumps(peers_record((0.1, 0.2))))
     assert "README.md" in readme.stale(tmp_path / "README.md", results)
+
+
+def test_of_two_records_of_one_race_the_newest_is_shown_but_not_before_a_fuller_one(results, tmp_path, monkeypatch):
+    pytest.importorskip("matplotlib")
+    folder = tmp_path / "results" / "a-machine"
+    folder.mkdir(parents=True)
+    (old,) = [run for run in records.read(results / "a-machine" / "all.json") if run["benchmark"] == "speedup"]
+    new, quick = (json.loads(json.dumps(later(old, f"2026-0{month}-01", "x"))) for month in (2, 3))
+    new["trainings"][0]["data"], quick["trainings"][0]["data"] = "newer", "quick"
+    for point in new["sweep"]["points"]:
+        point["stored_as"] = "float64"
+    (folder / "1.json").write_text(json.dumps(old))
+    (folder / "2.json").write_text(json.dumps(new))
+    (folder / "3.json").write_text(json.dumps(quick | {"effort": "quick"}))
+    (machine,) = records.load(tmp_path / "results")
+    assert list(figures.to_draw(machine)) == ["speedup-float64", "speedup-float32-2"]
+    (tmp_path / "README.md").write_text(
+        "<!-- benchmarks: speedup -->\n<!-- end -->\n<!-- benchmarks: pictures -->\n<!-- end -->\n"
+    )
+    monkeypatch.setattr(readme, "README", tmp_path / "README.md")
+    monkeypatch.setattr(records, "RESULTS", tmp_path / "results")
+    assert CliRunner().invoke(main, ["readme"]).exit_code == 0
+    made = (tmp_path / "README.md").read_text()
+    assert "newer, 10 × 10" in made
+    assert "quick" not in made
+    assert "speedup-float32" not in made  # a picture of the older one beside the table of the newer one
+    # A machine where it was measured by --quick only does not take the place of this one.
+    other = tmp_path / "results" / "b-machine"
+    other.mkdir()
+    (other / "1.json").write_text(json.dumps(quick | {"effort": "quick"}))
+    assert [each.name for each in readme.shown(records.load(tmp_path / "results"), "speedup")] == ["a-machine"]
+    shutil.rmtree(folder)
+    assert [each.name for each in readme.shown(records.load(tmp_path / "results"), "speedup")] == ["b-machine"]
+
+
+def test_a_panel_has_all_dtypes_and_the_legend_everyone(monkeypatch):
+    pytest.importorskip("matplotlib")
+    below, seen = figures._below, []
+
+    def spy(figure, panels, columns):
+        seen.append((figure, panels))
+        below(figure, panels, columns)
+
+    monkeypatch.setattr(figures, "_below", spy)
+
+    def timing(rows, columns, dtype, name):
+        return {"rows": rows, "columns": columns, "dtype": dtype, "device": "cpu", "one_pass": name, "seconds": [1e-3],
+                "read_seconds": [1e-4], "why_not": None}  # fmt: skip
+
+    # As --quick has it: as many bytes of each dtype; and a pass that is not there in the last panel.
+    timings = [timing(1000, 100, "float32", "a"), timing(4000, 100, "uint8", "b"), timing(10, 1000, "uint8", "b")]
+    figures.roofline({"timings": timings})
+    ((figure, panels),) = seen
+    assert [panel.get_title() for panel in panels] == ["1,000 to 4,000 × 100", "10 × 1,000"]
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["a", "b", "read, cpu"]
 
 
 def test_a_block_that_there_is_none_of_is_named():

@@ -1,24 +1,10 @@
-"""scikit-learn's lbfgs by its array-API path, on arrays of CuPy."""
+"""scikit-learn's lbfgs on arrays of CuPy."""
 
 from __future__ import annotations
 
-from benchmarks.competitors.base import ITERATIONS, Solution
-from benchmarks.competitors.on_device import Library, OnDevice, features
-from benchmarks.problem import Problem
-from gpulr.device import to_host
+from benchmarks.competitors.sklearn_on_device import SklearnOnDevice
 
 
-class SklearnCupy(OnDevice):
+class SklearnCupy(SklearnOnDevice):
     name = "sklearn-cupy"
-    module, distribution = "sklearn", "scikit-learn"
-    library: Library = "cupy"
-    environment = {"SCIPY_ARRAY_API": "1"}  # noqa: RUF012  # read when SciPy is imported
-
-    def fit(self, problem: Problem, tol: float) -> Solution:
-        from sklearn import config_context
-        from sklearn.linear_model import LogisticRegression
-
-        with config_context(array_api_dispatch=True):
-            model = LogisticRegression(C=problem.C, tol=tol, fit_intercept=problem.intercept, max_iter=ITERATIONS)
-            model.fit(features(problem), problem.y)
-        return to_host(model.coef_), to_host(model.intercept_)
+    library = "cupy"

@@ -1,10 +1,10 @@
-"""scikit-learn's lbfgs by its array-API path, on arrays of PyTorch."""
+"""scikit-learn's lbfgs on arrays of PyTorch."""
 
 from __future__ import annotations
 
-from benchmarks.competitors.sklearn_cupy import SklearnCupy
+from benchmarks.competitors.sklearn_on_device import SklearnOnDevice
 
 
-class SklearnTorch(SklearnCupy):
+class SklearnTorch(SklearnOnDevice):
     name = "sklearn-torch"
     library = "torch"

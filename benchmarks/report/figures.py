@@ -9,11 +9,11 @@ from __future__ import annotations
 import io
 import re
 import statistics
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
-from benchmarks.competitors import COMPETITORS
 from benchmarks.report.records import Records, slug, title
 from gpulr.bench.contestants import LOOP
 from gpulr.bench.tables import size_of
@@ -29,15 +29,24 @@ OURS = ("gpulr", "gpulr-compiled", "gpulr-cuda")
 
 def all_of(records: Records) -> dict[str, str]:
     """The pictures of a machine by name, as SVG elements."""
-    pictures = {}
+    return {name: draw() for name, draw in to_draw(records).items()}
+
+
+def to_draw(records: Records) -> dict[str, Callable[[], str]]:
+    """What draws each of them; of records of one kind the newest has the name without a number."""
+    pictures: dict[str, Callable[[], str]] = {}
     # A GPU's record has a training, but no sweep.
-    for number, run in enumerate(run for run in records.of("speedup") if run["sweep"]["points"]):
-        for dtype in dict.fromkeys(point["stored_as"] for point in run["sweep"]["points"]):
-            pictures[_name("speedup", dtype, number)] = speedup(run["sweep"], dtype)
-    for number, run in enumerate(records.passes()):
-        pictures[_name("roofline", "", number)] = roofline(run)
-    for race in records.races():
-        pictures[f"convergence-{slug(race['problem'])}"] = convergence(race)
+    sweeps = [run["sweep"] for run in records.of("speedup") if run["sweep"]["points"]]
+    for number, sweep in enumerate(reversed(sweeps)):
+        for dtype in dict.fromkeys(point["stored_as"] for point in sweep["points"]):
+            pictures[_name("speedup", dtype, number)] = partial(speedup, sweep, dtype)
+    for number, run in enumerate(reversed(records.passes())):
+        pictures[_name("roofline", "", number)] = partial(roofline, run)
+    races = records.races()
+    names = sorted({entry["competitor"] for race in races for entry in race["entries"]})
+    names.sort(key=lambda name: name not in OURS)
+    for race in races:
+        pictures[f"convergence-{slug(race['problem'])}"] = partial(convergence, race, names)
     return pictures
 
 
@@ -59,22 +68,24 @@ def speedup(sweep: dict[str, Any], dtype: str) -> str:
         for number, (name, line) in enumerate(lines.items()):
             axes.loglog(*zip(*line, strict=True), label=name, **_style(number, 1.6))
         axes.set(xlabel=f"entries of X ({dtype})", ylabel="times faster than the loop")
-        _below(figure, axes, columns=2)
+        _below(figure, [axes], columns=2)
     return finished[0]
 
 
 def roofline(run: dict[str, Any]) -> str:
-    """GB/s of each pass by dtype, a panel for each shape, with the speed of plain reads as the roof."""
+    """GB/s of each pass by dtype, with the speed of plain reads as the roof; a panel for each number of columns, since the
+    rows may differ by dtype.
+    """
     timings = [timing for timing in run["timings"] if timing["why_not"] is None]
-    shapes = list(dict.fromkeys((timing["rows"], timing["columns"]) for timing in timings))
+    widths = list(dict.fromkeys(timing["columns"] for timing in timings))
     dtypes = list(dict.fromkeys(timing["dtype"] for timing in timings))
     kinds = list(dict.fromkeys((timing["device"], timing["one_pass"]) for timing in timings))
     names = [name for _, name in kinds]
     labels = {kind: kind[1] if names.count(kind[1]) == 1 else f"{kind[1]}, {kind[0]}" for kind in kinds}
-    with _figure(0.8 + 2.0 * len(shapes)) as (figure, finished):
-        panels = figure.subplots(len(shapes), sharex=True, squeeze=False)[:, 0]
-        for panel, shape in zip(panels, shapes, strict=True):
-            here = [timing for timing in timings if (timing["rows"], timing["columns"]) == shape]
+    with _figure(0.8 + 2.0 * len(widths)) as (figure, finished):
+        panels = figure.subplots(len(widths), sharex=True, squeeze=False)[:, 0]
+        for panel, width in zip(panels, widths, strict=True):
+            here = [timing for timing in timings if timing["columns"] == width]
             for number, kind in enumerate(kinds):
                 rates = [
                     (dtypes.index(timing["dtype"]), _rate(timing, "seconds"))
@@ -89,9 +100,11 @@ def roofline(run: dict[str, Any]) -> str:
                 if roof:
                     label = f"read, {device}"
                     panel.semilogy(*zip(*roof, strict=True), color="#555555", linewidth=2.5, label=label)
-            panel.set_title(f"{shape[0]:,} × {shape[1]:,}", fontsize=9)
+            rows = sorted({timing["rows"] for timing in here})
+            extent = " to ".join(f"{number:,}" for number in dict.fromkeys((rows[0], rows[-1])))
+            panel.set_title(f"{extent} × {width:,}", fontsize=9)
             panel.set(ylabel="GB/s", xticks=range(len(dtypes)), xticklabels=dtypes, xlim=(-0.3, len(dtypes) - 0.7))
-        _below(figure, panels[-1], columns=3 if max(map(len, labels.values()), default=0) < 16 else 2)
+        _below(figure, panels, columns=3 if max(map(len, labels.values()), default=0) < 16 else 2)
     return finished[0]
 
 
@@ -100,21 +113,22 @@ def _rate(timing: dict[str, Any], what: str) -> float:
     return size_of(timing) / statistics.median(timing[what]) / 1e9
 
 
-def convergence(race: dict[str, Any]) -> str:
-    """The least gap that so many seconds of a fit led to, of all tolerances that were tried, a line for each competitor."""
+def convergence(race: dict[str, Any], names: Sequence[str]) -> str:
+    """The least gap that so many seconds of a fit led to, of all tolerances that were tried, a line for each competitor.
+
+    Args:
+        names: of the competitors of all races, whose colours go by them: the same in all pictures.
+    """
     from matplotlib.ticker import LogLocator, NullFormatter
 
     with _figure(4.4) as (figure, finished):
         axes = figure.subplots()
         entries = sorted(race["entries"], key=lambda entry: entry["competitor"] not in OURS)
         drawn = [entry for entry in entries if entry["trials"]]
-        for place, entry in enumerate(drawn):
-            # The same colour in all pictures.
-            name = entry["competitor"]
-            number = list(COMPETITORS).index(name) if name in COMPETITORS else len(COMPETITORS) + place
-            line = front(entry["trials"])
+        for entry in drawn:
+            name, line = entry["competitor"], front(entry["trials"])
             width = 2.6 if name in OURS else 1.1
-            axes.loglog(*zip(*line, strict=True), label=name, **_style(number, width))
+            axes.loglog(*zip(*line, strict=True), label=name, **_style(names.index(name), width))
         for result in race["entries"][0]["results"]:
             axes.axhline(result["gap"], color="#999999", linewidth=0.6, linestyle=":")
         axes.set_ylim(top=10)
@@ -123,7 +137,7 @@ def convergence(race: dict[str, Any]) -> str:
         axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axes.xaxis.set_major_formatter("{x:g}")
         axes.xaxis.set_minor_formatter(NullFormatter())
-        _below(figure, axes, columns=2)
+        _below(figure, [axes], columns=2)
     return finished[0]
 
 
@@ -152,12 +166,21 @@ def _style(number: int, width: float) -> dict[str, Any]:
     }
 
 
-def _below(figure: Any, axes: Any, columns: int) -> None:
-    """The legend below the axes, where it covers nothing, with the height it needs."""
-    labels = axes.get_legend_handles_labels()
-    rows = -(-len(labels[0]) // columns)
+def _below(figure: Any, panels: Iterable[Any], columns: int) -> None:
+    """One legend of all panels below them, where it covers nothing, with the height it needs."""
+    handles = {
+        label: handle for axes in panels for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)
+    }
+    rows = -(-len(handles) // columns)
     figure.set_figheight(figure.get_figheight() + 0.17 * rows)
-    figure.legend(*labels, loc="outside lower center", ncols=columns, frameon=False, handlelength=2.6)
+    figure.legend(
+        list(handles.values()),
+        list(handles),
+        loc="outside lower center",
+        ncols=columns,
+        frameon=False,
+        handlelength=2.6,
+    )
 
 
 @contextmanager

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from benchmarks import gpu_table
-from benchmarks.report.tables import NOT_MEASURED, Table
+from benchmarks.report.tables import Table
+from benchmarks.table import NOT_MEASURED
 
 BANDWIDTHS = {
     "read": "a plain read",

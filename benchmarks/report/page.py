@@ -87,8 +87,8 @@ def _machine(each: Records) -> str:
         parts.append(_pictures(each.name, pictures, "convergence"))
         parts += [tables.peers(race).html() for race in races]
     unavailable = {name: why for run in each.of("peers") for name, why in run.get("unavailable", {}).items()}
-    for name in unavailable.keys() - {race["problem"]["name"] for race in races}:
-        parts.append(tables.note(f"{name} was not raced: {unavailable[name]}"))
+    raced = {race["problem"]["name"] for race in races}
+    parts += [tables.note(f"{name} was not raced: {why}") for name, why in unavailable.items() if name not in raced]
     return "\n".join(parts)
 
 

@@ -9,7 +9,6 @@ from typing import Any
 
 import click
 
-from benchmarks.competitors import COMPETITORS
 from benchmarks.report import figures, records, tables
 from benchmarks.report.page import gaps
 from benchmarks.report.records import Records
@@ -52,25 +51,27 @@ def rendered(text: str, machines: list[Records]) -> str:
 
 def shown(machines: list[Records], benchmark: str) -> list[Records]:
     """Whose records of a benchmark the README shows: of the machines without a GPU and of those with one, the one where it
-    was measured last. The page shows all.
+    was measured last, but by --quick only where nothing else was. The page shows all.
     """
     found = []
     for gpu in (False, True):
         measured = [each for each in machines if each.has_gpu() == gpu and each.of(benchmark)]
-        found += [max(measured, key=lambda each: each.date(benchmark))] if measured else []
+        found += [max(measured, key=lambda each: each.rank(benchmark))] if measured else []
     return found
 
 
 def pictures(each: Records, machines: list[Records]) -> dict[str, str]:
     """The pictures of a machine that the README shows, with a stamp of what they were made of: SVG files by name."""
-    names = _names(each, machines)
-    made = {f"{name}.svg": svg for name, svg in figures.all_of(each).items()} if names else {}
-    return {name: f"<!-- records: {stamp(each)} -->\n{made[name]}\n" for name in names}
+    draw = figures.to_draw(each)
+    return {
+        name: f"<!-- records: {stamp(each)} -->\n{draw[name.removesuffix('.svg')]()}\n"
+        for name in _names(each, machines)
+    }
 
 
 def stamp(each: Records) -> str:
-    """Changes when the records change, the code that draws, or the competitors, whose order gives them their colours."""
-    return records.digest(each.runs, Path(figures.__file__).read_text(encoding="utf-8"), list(COMPETITORS))
+    """Changes when the records change or the code that draws."""
+    return records.digest(each.runs, Path(figures.__file__).read_text(encoding="utf-8"))
 
 
 def stale(readme: Path, results: Path) -> list[str]:
@@ -95,9 +96,7 @@ def _left_over(machines: list[Records], results: Path) -> list[Path]:
 
 def _names(each: Records, machines: list[Records]) -> list[str]:
     """The files of `pictures`, without drawing them."""
-    has = {f"speedup-{point['stored_as']}" for run in each.of("speedup") for point in run["sweep"]["points"]}
-    has |= {"roofline"} if each.passes() else set()
-    has |= {f"convergence-{records.slug(race['problem'])}" for race in each.races()}
+    has = figures.to_draw(each)
     wanted = SHOWN_OF_A_GPU if each.has_gpu() else SHOWN
     kinds = [kind for kind in wanted if each in shown(machines, kind)]
     return [f"{name}.svg" for kind in kinds for name in wanted[kind] if name in has]
@@ -105,9 +104,8 @@ def _names(each: Records, machines: list[Records]) -> list[str]:
 
 def _speedup(machines: list[Records]) -> Iterator[str]:
     for each in shown(machines, "speedup"):
-        run = max(each.of("speedup"), key=lambda run: str(run["machine"]["date"]))
         yield _on(each)
-        for training in run["trainings"]:
+        for training in each.of("speedup")[-1]["trainings"]:
             yield tables.training(training).markdown() + "\n"
 
 

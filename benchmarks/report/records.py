@@ -11,10 +11,9 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
-RESULTS = Path(__file__).parents[1] / "results"
+from benchmarks.gpu_passes import ON_CPU
 
-ON_CPU = ("NumPy on the CPU", "for loops")
-"""Who is timed beside a GPU but not on it."""
+RESULTS = Path(__file__).parents[1] / "results"
 
 
 @dataclass(frozen=True)
@@ -31,15 +30,23 @@ class Records:
     runs: list[dict[str, Any]]
 
     def of(self, benchmark: str) -> list[dict[str, Any]]:
-        """The records of one benchmark: "speedup", "pass", "peers" or "gpu"."""
-        return [run for run in self.runs if run["benchmark"] == benchmark]
+        """The records of one benchmark, "speedup", "pass", "peers" or "gpu", the newest last; those of --quick only where
+        there are no others.
+        """
+        runs = [run for run in self.runs if run["benchmark"] == benchmark]
+        fuller = [run for run in runs if not _is_quick(run)]
+        return sorted(fuller or runs, key=lambda run: str(run["machine"]["date"]))
 
     def races(self) -> list[dict[str, Any]]:
-        """The races of all records of the peers; of those with one title and as many threads the latest one."""
+        """The races of all records of the peers, with the limit of their fits in seconds, None where it is not known; of
+        those with one title and as many threads the latest one.
+        """
         latest = {}
-        for run in sorted(self.of("peers"), key=lambda run: str(run["machine"]["date"])):
+        for run in self.of("peers"):
             for race in run["races"]:
-                latest[title(race["problem"]), race["threads"]] = race
+                # Older records have it in their rules only, those of a GPU not at all.
+                limit = {"limit": run.get("rules", {}).get("limit")}
+                latest[title(race["problem"]), race["threads"]] = limit | race
         return list(latest.values())
 
     def passes(self) -> list[dict[str, Any]]:
@@ -49,9 +56,14 @@ class Records:
     def has_gpu(self) -> bool:
         return any(run["machine"]["gpus"] for run in self.runs)
 
-    def date(self, benchmark: str) -> str:
-        """When that was last measured, in ISO format; empty if never."""
-        return max((str(run["machine"]["date"]) for run in self.of(benchmark)), default="")
+    def rank(self, benchmark: str) -> tuple[bool, str]:
+        """Whether that was measured otherwise than with --quick, and when last: the greatest is shown."""
+        newest = self.of(benchmark)[-1]
+        return not _is_quick(newest), str(newest["machine"]["date"])
+
+
+def _is_quick(run: dict[str, Any]) -> bool:
+    return run.get("effort") == "quick"
 
 
 def title(problem: dict[str, Any]) -> str:

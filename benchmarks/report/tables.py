@@ -9,10 +9,9 @@ from typing import Any
 
 from benchmarks.report.figures import OURS
 from benchmarks.report.records import Records, median, power, short, title
-from benchmarks.table import threads_differ, transfer
+from benchmarks.table import NOT_MEASURED, megabytes, threads_differ, transfer
 from gpulr.bench.tables import about_sizes, copies, samples, size_of
 
-NOT_MEASURED = "not measured"
 MISSED = "! marks a gap that not every round reached."
 
 
@@ -79,10 +78,12 @@ def machine(records: Records) -> Table:
 def training(run: dict[str, Any]) -> Table:
     """One record of `gpulr.bench.speedup`."""
     shape = f"{run['n_samples']:,} × {run['n_features']:,}, {run['iterations']:,} iterations in {run['dtype']}"
-    rows = []
+    rows, reasons = [], []
     for each in run["results"]:
         if each["unavailable"]:
             rows.append([each["name"], "GPU", NOT_MEASURED, "", NOT_MEASURED, ""])
+            if each["device"] != "cuda":  # there is a GPU
+                reasons.append(f"{each['name']} on {each['device']}: {each['unavailable']}")
             continue
         star = "*" * each["extrapolated"]
         rows.append(
@@ -93,6 +94,7 @@ def training(run: dict[str, Any]) -> Table:
     notes = [
         f"The training, step by step: {', '.join(steps)}.",
         "An asterisk marks what is extrapolated from as many iterations as fit in a few seconds.",
+        *reasons,
         *clocks((f"{each['name']} on {each['device']}", each.get("clock")) for each in run["results"]),
     ]
     head = ["", "device", "an iteration", "× loop", "the training", "× loop"]
@@ -160,8 +162,7 @@ def peers(race: dict[str, Any]) -> Table:
                 f"{short(result['median'])} ± {short(spread)}{_mark(result)}",
                 f"{result['median'] / first:.2f}" if first else "",
             ]
-        memory = [result["extra_bytes"] for result in entry["results"] if result["extra_bytes"] is not None]
-        rows.append([*cells, f"{max(memory) / 1e6:,.0f}" if memory else ""])
+        rows.append([*cells, megabytes(entry)])
         reasons = {
             result["why_not"]: power(result["gap"]) for result in reversed(entry["results"]) if result["why_not"]
         }
@@ -181,11 +182,15 @@ def peers(race: dict[str, Any]) -> Table:
 
 def best(races: Sequence[dict[str, Any]], gap: float) -> Table:
     """gpulr against the fastest of the others, on all problems, to one gap."""
-    rows = []
+    rows: list[list[str]] = []
+    limits: set[float] = set()
+    numbers: list[int] = []
     for race in races:
         results = dict(_to(race, gap))
         if not results:
             continue
+        limits |= {race["limit"]} if race["limit"] else set()
+        numbers.append(sum(bool(entry["ready"]) for entry in race["entries"] if entry["competitor"] not in OURS))
         times = {name: result["median"] for name, result in results.items()}
         texts = {name: short(times[name]) + _mark(result) for name, result in results.items()}
         others = {name: seconds for name, seconds in times.items() if name not in OURS}
@@ -198,11 +203,15 @@ def best(races: Sequence[dict[str, Any]], gap: float) -> Table:
             ours = [times[each] for each in OURS if each in times]
             cells.append(f"{others[name] / min(ours):.2f}" if ours else "–")
         else:
-            cells += ["–", "–"]
+            cells += [f"none of {numbers[-1]}", "–"]
         rows.append(cells)
     head = ["problem", "gpulr", "gpulr, compiled", "gpulr, GPU", "fastest other", "other ÷ gpulr"]
-    marked = any("!" in cell for row in rows for cell in row)
-    return Table(f"Time to a relative gap of {power(gap)}", head, rows, [MISSED] * marked)
+    notes = [MISSED] * any("!" in cell for row in rows for cell in row)
+    if limits:
+        given_up = f"Fits of over {' or '.join(map(short, sorted(limits)))} were given up"
+        many = " to ".join(str(number) for number in sorted({min(numbers), max(numbers)}))
+        notes.append(f"{given_up}; beside gpulr raced {many} other{'s' * (many != '1')}.")
+    return Table(f"Time to a relative gap of {power(gap)}", head, rows, notes)
 
 
 def _threads(race: dict[str, Any], races: Sequence[dict[str, Any]]) -> str:

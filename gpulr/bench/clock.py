@@ -74,7 +74,12 @@ def steady_seconds(function: Work, device: Device, name: str) -> float:
     if first > 0.05:
         return first  # so long that warming up does not matter
     count = int(0.1 / first)
-    return seconds(lambda: [function() for _ in range(count)], device) / count
+
+    def in_a_row() -> None:
+        for _ in range(count):
+            function()
+
+    return seconds(in_a_row, device) / count
 
 
 def interleaved(

@@ -16,6 +16,8 @@ from gpulr import device as devices
 CHUNK = 1 << 23
 """Bytes that a thread reads at a time: 8 MB."""
 
+CPUS = Path("/sys/devices/system/cpu")
+
 UNITS = {"K": 1 << 10, "M": 1 << 20}
 """In which Linux gives the sizes of caches."""
 
@@ -45,10 +47,18 @@ def cores() -> int:
 
 
 def cache_bytes() -> int | None:
-    """Of the largest cache of the first core, which it may share; None where the system does not tell."""
-    sizes = [path.read_text().strip() for path in Path("/sys/devices/system/cpu/cpu0/cache").glob("index*/size")]
-    known = [int(size[:-1]) * UNITS[size[-1]] for size in sizes if size[-1:] in UNITS]
-    return max(known, default=None)
+    """Of all caches of the last level that the cores of this process have, each once however many cores share it; None
+    where the system does not tell.
+    """
+    caches: dict[int, dict[str, int]] = {}
+    for core in os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else ():
+        for cache in (CPUS / f"cpu{core}" / "cache").glob("index*"):
+            files = [cache / name for name in ("level", "shared_cpu_list", "size")]
+            if all(file.is_file() for file in files):
+                level, cores_of_it, size = (file.read_text().strip() for file in files)
+                if size[-1:] in UNITS:
+                    caches.setdefault(int(level), {})[cores_of_it] = int(size[:-1]) * UNITS[size[-1]]
+    return sum(caches[max(caches)].values()) if caches else None
 
 
 def words(array: np.ndarray) -> np.ndarray:

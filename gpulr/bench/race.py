@@ -88,13 +88,24 @@ def measured(
 ) -> dict[str, Any]:
     """`speedup` in any setting, without the environment."""
     cpu, gpu = devices.choose("cpu"), devices.choose("auto")
-    contestants: list[Contestant] = []
-    for place in [cpu] if gpu.index is None else [cpu, gpu]:
-        progress(f"preparing the data, {place.name}")
-        contestants += on_device(dataset, place, setting)
 
-    timings = _race(contestants, setting.iterations, repeats, budget, progress)
-    timings += _absent(contestants, gpu)
+    def on(*places: Device) -> list[Timing]:
+        contestants: list[Contestant] = []
+        for place in places:
+            progress(f"preparing the data, {place.name}")
+            contestants += on_device(dataset, place, setting)
+        return _race(contestants, setting.iterations, repeats, budget, progress)
+
+    timings: list[Timing] = []
+    why_not = gpu.reason
+    if gpu.index is not None:
+        try:
+            timings = on(cpu, gpu)
+        except MemoryError as error:  # of the GPU: what the CPU does is worth its time all the same
+            why_not = str(error)
+    if not timings:
+        timings = on(cpu)
+        timings += _absent(timings, gpu, why_not)
     m, n = dataset.X_train.shape
     results = [asdict(timing) for timing in timings]
     return {
@@ -138,12 +149,10 @@ def _who(contestant: tuple[str, str]) -> str:
     return contestant[0] if contestant[0] == LOOP else f"{contestant[0]} on {contestant[1]}"
 
 
-def _absent(contestants: Sequence[Contestant], gpu: Device) -> list[Timing]:
-    """Those who would race on a GPU, with the reason why there is none."""
-    if gpu.index is not None:
-        return []
-    missing = [contestant.name.replace("NumPy", "CuPy") for contestant in contestants if contestant.name != LOOP]
-    return [Timing(name, "cuda", unavailable=gpu.reason) for name in missing]
+def _absent(on_cpu: Sequence[Timing], gpu: Device, why_not: str) -> list[Timing]:
+    """Those who would race on a GPU, with the reason why they do not."""
+    missing = [timing.name.replace("NumPy", "CuPy") for timing in on_cpu if timing.name != LOOP]
+    return [Timing(name, "cuda" if gpu.index is None else gpu.name, unavailable=why_not) for name in missing]
 
 
 def _race(

@@ -87,7 +87,7 @@ def _point(entries: int, dtype: str, effort: Effort, iterations: int) -> dict[st
     setting = Setting(iterations, 0.005, computation, LOOP_ENTRIES)
     try:
         return measured(synthetic(entries, dtype), setting, effort.repeats, effort.budget, clock.silent)
-    except MemoryError as error:  # a GPU's
+    except MemoryError as error:  # somebody else has taken what was free
         return {"stored_as": dtype, "why_not": str(error)}
 
 

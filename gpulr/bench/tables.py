@@ -25,7 +25,8 @@ def show_training(record: dict[str, Any], out: Console) -> None:
     timed = [timing for timing in record["results"] if not timing["unavailable"]]
     for timing in record["results"]:
         if timing["unavailable"]:
-            table.add_row(timing["name"], timing["device"], "", "no GPU", "", "no GPU", "")
+            absent = "no GPU" if timing["device"] == "cuda" else "–"
+            table.add_row(timing["name"], timing["device"], "", absent, "", absent, "")
             continue
         table.add_row(
             timing["name"], timing["device"], timing["space"],
@@ -131,9 +132,9 @@ def about_sizes(record: dict[str, Any]) -> list[str]:
     within = [timing for timing in record["timings"] if timing["device"] == "cpu" and size_of(timing) < cache]
     notes = list(record.get("notes", ()))
     if within:
-        least = min(map(size_of, within))
+        most = max(map(size_of, within))
         notes.append(
-            f"X of {least / 1e6:,.0f} MB and more may stay in the processor's cache of {cache / 1e6:,.0f} MB: its reads are "
+            f"X of up to {most / 1e6:,.0f} MB may stay in the processor's cache of {cache / 1e6:,.0f} MB: its reads are "
             "then none of memory"
         )
     return notes
