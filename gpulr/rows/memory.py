@@ -25,9 +25,10 @@ R = TypeVar("R")
 # GPU reads 8 MB faster than it starts the dozen kernels of a pass, so its blocks are only small beside its memory.
 BLOCK_BYTES = 8 << 20
 GPU_BLOCK_BYTES = 256 << 20
-# A large X on the host has blocks that are so many times larger, as long as there are enough of them for the cores: a few
-# times in array operations, and more in the compiled pass, which works on small tiles within a block.
-BLOCKS_OF_LARGE, LARGER_BLOCKS, LARGER_COMPILED_BLOCKS = 16, 2, 8
+# A large X on the host that is read as it is: into how many blocks, for the cores to share, and how many times larger than
+# usual these are at most. In array operations, between which threads wait for one another; and in the compiled pass, which
+# works on tiles of its own within a block.
+LARGER_BLOCKS, LARGER_COMPILED_BLOCKS = (8, 4), (16, 8)
 
 # A block on a GPU with what is computed from it, a product or a square of its size and their sum.
 COPIES_OF_A_BLOCK = 4
@@ -115,7 +116,7 @@ class MemoryRows:
         if one_pass in AS_STORED and self.origin is None:
             blocks = self._as_they_arrive([slice(0, self.X.shape[0])])  # a kernel takes all rows
             if one_pass is PASSES["compiled"]:
-                blocks = _slices(self.X, self.X.dtype, _host_block_bytes(self.X, LARGER_COMPILED_BLOCKS))
+                blocks = _slices(self.X, self.X.dtype, _host_block_bytes(self.X, *LARGER_COMPILED_BLOCKS))
         (cost, dw, db), Z = added_and_joined(self._ordered(of_block, blocks))
         return cost, dw, db, Z
 
@@ -281,10 +282,12 @@ class MemoryRows:
 
     def _blocks(self, dtype: object, always: bool = False, rows: int = 1) -> list[slice]:
         """Slices of the rows; see `_slices`. `rows` is the least number of them in a block of a NumPy X."""
-        size = self._block_bytes
+        size, always = self._block_bytes, always or self.origin is not None
         if is_numpy_array(self.X):
+            as_they_are = self.X.dtype == dtype and not always  # a copy of a larger block is slower: new memory
+            size = _host_block_bytes(self.X, *LARGER_BLOCKS) if as_they_are else size
             size = max(size, rows * self.X.shape[1] * _itemsize(dtype))
-        return self._as_they_arrive(_slices(self.X, dtype, size, always=always or self.origin is not None))
+        return self._as_they_arrive(_slices(self.X, dtype, size, always=always))
 
     def _as_they_arrive(self, blocks: list[slice]) -> list[slice]:
         """The blocks; in parts where X is on its way, so that the work on what is there goes on beside the copies."""
@@ -306,15 +309,13 @@ def total_weight(y: Array, sample_weight: Array | None) -> float:
 
 def block_bytes(X: Array) -> int:
     """The size of a block where X lives: less than usual on a GPU that has little room left."""
-    if is_numpy_array(X):
-        return _host_block_bytes(X, LARGER_BLOCKS)
-    on_gpu = is_cupy_array(X) or (is_torch_array(X) and X.is_cuda)
+    on_gpu = not is_numpy_array(X) and (is_cupy_array(X) or (is_torch_array(X) and X.is_cuda))
     return _fitting(GPU_BLOCK_BYTES, available_memory(X)) if on_gpu else BLOCK_BYTES
 
 
-def _host_block_bytes(X: Array, times: int) -> int:
-    """The size of a block of a NumPy X: that of small data, or up to so many times as much."""
-    return min(max(BLOCK_BYTES, int(X.nbytes) // BLOCKS_OF_LARGE), times * BLOCK_BYTES)
+def _host_block_bytes(X: Array, parts: int, times: int) -> int:
+    """The size of a block of a NumPy X: that of small data, or a part of X up to so many times as much."""
+    return min(max(BLOCK_BYTES, int(X.nbytes) // parts), times * BLOCK_BYTES)
 
 
 def _fitting(size: int, free: int) -> int:
