@@ -195,3 +195,19 @@ def test_only_blocks_of_numpy_arrays_leave_the_thread(monkeypatch):
         MemoryRows(xp_strict.astype(X, xp_strict.uint8), y).propagate(one_pass, w, b)
     assert len(threads) == 20
     assert set(threads) == {threading.get_ident()}
+
+
+def test_about_moments_shrink_what_is_chance_and_keep_what_is_not(rng):
+    """Of 300 alike features no deviation differs; of unlike ones each is kept to a few percent, and zero stays zero."""
+    X = rng.normal(size=(5000, 300)).astype("float32")
+    rows = MemoryRows(X, np.zeros(5000, "float32"))
+    exact, about = rows.moments()[1], rows.about_moments()[1]
+    np.testing.assert_allclose(about, exact, rtol=0.1)
+    assert np.std(about) < 0.3 * np.std(exact)
+    X *= np.logspace(-3, 3, 300, dtype="float32")
+    X[:, 7], X[:, 8] = 5.0, 0.0
+    X[1234, 8] = 3.0  # which the sample does not see
+    exact, about = rows.moments()[1], rows.about_moments()[1]
+    np.testing.assert_allclose(about, exact, rtol=0.2)
+    assert about[7] == 0
+    assert about[8] == exact[8] > 0

@@ -231,6 +231,7 @@ class MemoryRows:
             starts = xp.arange(SAMPLE_RUNS, device=device(self.y)) * step
             rows = xp.reshape(starts[:, None] + xp.arange(length, device=device(self.y)), (-1,))
             mean, spread = self.take(rows).moments()
+        spread = _shrunk(spread, 1 / (2 * SAMPLE_RUNS * length))
         (rare,) = xp.nonzero(spread == 0)
         if rare.shape[0]:
             columns = replace(self, X=xp.take(self.stored(), rare, axis=1), origin=None, arrival=None).moments()
@@ -330,6 +331,22 @@ def _with_entries(a: Array, indices: Array, values: Array) -> Array:
     xp = array_namespace(a)
     is_one = indices[None, :] == xp.arange(a.shape[0], dtype=indices.dtype, device=device(a))[:, None]
     return xp.where(xp.any(is_one, axis=1), xp.astype(is_one, values.dtype) @ values, a)
+
+
+def _shrunk(spread: Array, noise: float) -> Array:
+    """Deviations (n,) nearer to each other by what the variance `noise` of their logarithms explains; zeros stay.
+
+    Features that are alike would otherwise differ by chance, which costs a solver some iterations. It is the estimator of
+    James & Stein, "Estimation with quadratic loss" (1961), with the mean of all as the centre.
+    """
+    xp = array_namespace(spread)
+    known = xp.astype(spread > 0, spread.dtype)
+    logarithm = xp.log(xp.where(spread > 0, spread, xp.ones_like(spread)))
+    count = xp.sum(known) + 1e-300  # all may be zero
+    centre = xp.sum(logarithm) / count
+    between = xp.sum(known * (logarithm - centre) ** 2) / count - noise
+    between = xp.where(between > 0, between, xp.zeros_like(between))
+    return known * xp.exp(centre + between / (between + noise) * (logarithm - centre))
 
 
 def _converted(X: Array, dtype: object, origin: Array | None) -> Array:
