@@ -403,9 +403,6 @@ class LogisticRegression(LinearClassifierMixin, SparseCoefMixin, BaseEstimator):
         stored = rows.X.nnz if isinstance(rows, SparseRows) else None
         double = bool(array_namespace(rows.y).finfo(rows.y.dtype).bits == 64)
 
-        def fits(size: int) -> bool:
-            return hessian_bytes(size) < available_memory(rows.y)
-
         if not isinstance(self.solver, str):
             name = next(name for name, kind in SOLVERS.items() if isinstance(self.solver, kind))
         else:
@@ -414,6 +411,11 @@ class LogisticRegression(LinearClassifierMixin, SparseCoefMixin, BaseEstimator):
             # Newton's Hessian has n² numbers elsewhere.
             passes = {"newton": 1e9, "gd": 1000, "sgd": 100}.get(name, cost_model.lbfgs_passes(double))
             return name, can_rotate and cost_model.gram_pays(m, n, passes, outputs, stored)
+        free = available_memory(rows.y)  # asked once: for small samples the files that tell take as long as a pass
+
+        def fits(size: int) -> bool:
+            return hessian_bytes(size) < free
+
         if self._l1() > 0:
             return ("prox-newton" if n * outputs <= 1000 and fits(n * outputs) else "fista"), False
         costs = cost_model.smooth_solvers(m, n, outputs, stored, double=double)
