@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TypeVar
 
+import joblib
 from threadpoolctl import ThreadpoolController
 
 T = TypeVar("T")
@@ -60,6 +61,12 @@ def one_core_a_block() -> Iterator[None]:
         finally:
             # After Ctrl-C nobody waits for what is still under way.
             pool.shutdown(wait=False, cancel_futures=True)
+
+
+@cache
+def cores() -> int:
+    """The cores of this machine that the process, or its container, may use."""
+    return int(joblib.cpu_count())
 
 
 @cache

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import numpy as np
+from array_api_compat import is_numpy_array
+
 from gpulr.device import Array
+
+
+def matmul(X: Array, W: Array) -> Array:
+    """X W: (m,) or (m, k) for X (m, n), dense or sparse, and W (n,) or (n, k)."""
+    # NumPy's @ keeps Python's lock while it makes up to 500 numbers, however long they take: other threads would wait.
+    return np.dot(X, W) if is_numpy_array(X) else X @ W
 
 
 def rmatmul(X: Array, Z: Array) -> Array:
     """Xᵀ Z: (n,) or (n, k) for X (m, n), dense or sparse, and Z (m,) or (m, k)."""
     # Zᵀ X, not Xᵀ Z: the same numbers, and NumPy's BLAS is faster this way round on C-ordered rows.
-    return Z @ X if Z.ndim == 1 else (Z.T @ X).T
+    return matmul(Z, X) if Z.ndim == 1 else matmul(Z.T, X).T
 
 
 def weigh(s: Array | None, Z: Array) -> Array:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import numpy as np
 
 from gpulr.device import Array
-from gpulr.products import rmatmul
+from gpulr.products import matmul, rmatmul
 
 
 def propagate(
@@ -20,7 +20,7 @@ def propagate(
         cost and db in float64, summed pairwise in w's dtype; dw and z in w's dtype.
     """
     X = X.astype(w.dtype, copy=False)
-    z = X @ w
+    z = matmul(X, w)
     z += b
     if w.ndim == 2:
         z = np.ascontiguousarray(z.T)  # a class a row: the loops over samples are long

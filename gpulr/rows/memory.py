@@ -12,7 +12,7 @@ from array_api_compat import device, is_cupy_array, is_numpy_array, is_torch_arr
 from gpulr import products
 from gpulr.device import Array, array_namespace, available_memory, current_device_of, floats
 from gpulr.gpu_memory import give_back, out_of_memory
-from gpulr.parallel import in_blocks, ordered
+from gpulr.parallel import cores, in_blocks, ordered
 from gpulr.passes import AS_STORED, PASSES, Propagate, fused
 from gpulr.transfer import Arrival
 
@@ -25,10 +25,10 @@ R = TypeVar("R")
 # GPU reads 8 MB faster than it starts the dozen kernels of a pass, so its blocks are only small beside its memory.
 BLOCK_BYTES = 8 << 20
 GPU_BLOCK_BYTES = 256 << 20
-# A large X on the host that is read as it is: into how many blocks, for the cores to share, and how many times larger than
-# usual these are at most. In array operations, between which threads wait for one another; and in the compiled pass, which
-# works on tiles of its own within a block.
-LARGER_BLOCKS, LARGER_COMPILED_BLOCKS = (8, 4), (16, 8)
+# A large X on the host that is read as it is: into how many blocks for each core of the machine, and how many times larger
+# than usual these are at most. In array operations, whose temporaries grow with a block; and in the compiled pass, which
+# works on tiles of its own within it.
+BLOCKS_A_CORE, LARGER_BLOCKS, LARGER_COMPILED_BLOCKS = 4, 4, 8
 
 # A block on a GPU with what is computed from it, a product or a square of its size and their sum.
 COPIES_OF_A_BLOCK = 4
@@ -36,8 +36,9 @@ COPIES_OF_A_BLOCK = 4
 # Rows of the Gram matrix that one core computes at a time.
 GRAM_TILE = 256
 
-# Rows that `about_moments` looks at, at least and at most, in so many runs; and from how many numbers in X on.
-SAMPLE, SAMPLE_RUNS, WORTH_SAMPLING = (256, 16384), 32, 1 << 20
+# Rows that `about_moments` looks at, at least and at most, in so many runs; how many numbers of X it takes beyond the least;
+# and from how many in X on.
+SAMPLE, SAMPLE_RUNS, SAMPLE_NUMBERS, WORTH_SAMPLING = (256, 16384), 32, 1 << 21, 1 << 20
 
 
 def _with_room(method: Callable[Concatenate[MemoryRows, P], R]) -> Callable[Concatenate[MemoryRows, P], R]:
@@ -116,7 +117,7 @@ class MemoryRows:
         if one_pass in AS_STORED and self.origin is None:
             blocks = self._as_they_arrive([slice(0, self.X.shape[0])])  # a kernel takes all rows
             if one_pass is PASSES["compiled"]:
-                blocks = _slices(self.X, self.X.dtype, _host_block_bytes(self.X, *LARGER_COMPILED_BLOCKS))
+                blocks = _slices(self.X, self.X.dtype, _host_block_bytes(self.X, LARGER_COMPILED_BLOCKS))
         (cost, dw, db), Z = added_and_joined(self._ordered(of_block, blocks))
         return cost, dw, db, Z
 
@@ -134,7 +135,9 @@ class MemoryRows:
             and fused.why_not(self.X, 1 if w.ndim == 1 else w.shape[1]) is None
         ):
             return fused.matmul(self.stored(), w)
-        return joined(list(self._ordered(lambda rows: self._block(rows, w.dtype) @ w, self._blocks(w.dtype))))
+        return joined(
+            list(self._ordered(lambda rows: products.matmul(self._block(rows, w.dtype), w), self._blocks(w.dtype)))
+        )
 
     @_with_room
     def rmatmul(self, z: Array) -> Array:
@@ -206,7 +209,8 @@ class MemoryRows:
                 origin = None if self.origin is None else xp.take(self.origin, columns, axis=0)
                 block = _converted(xp.take(self.stored(rows), columns, axis=1), d.dtype, origin)
             block = root[:, None] * block
-            return [xp.astype(part, xp.float64, copy=False) for part in (block.T @ block, root @ block)]
+            square, single = products.matmul(block.T, block), products.rmatmul(block, root)
+            return [xp.astype(part, xp.float64, copy=False) for part in (square, single)]
 
         # The product with √d is a copy, so it is made in blocks even where X needs no conversion. On the host they have at
         # least n/4 rows, for each takes a matrix (n, n) to be added.
@@ -220,7 +224,7 @@ class MemoryRows:
         Enough to choose variables by, which any other choice only makes a little less good.
         """
         xp, (m, n) = array_namespace(self.X, self.y), self.X.shape
-        count = min(max(m // 16, SAMPLE[0]), SAMPLE[1])
+        count = max(min(m // 16, SAMPLE_NUMBERS // n, SAMPLE[1]), SAMPLE[0])
         if 2 * count > m or m * n < WORTH_SAMPLING:
             return self.moments()
         length, step = count // SAMPLE_RUNS, m // SAMPLE_RUNS
@@ -252,7 +256,7 @@ class MemoryRows:
         def of_block(rows: slice) -> list[Array]:
             block = _converted(self.stored(rows), dtype, origin)
             s = xp.ones_like(self.y[rows]) if self.sample_weight is None else self.sample_weight[rows]
-            return [xp.astype(part, xp.float64, copy=False) for part in (s @ block, s @ block**2)]
+            return [xp.astype(products.rmatmul(part, s), xp.float64, copy=False) for part in (block, block**2)]
 
         first, second = added(self._ordered(of_block, blocks))
         mean = first / total
@@ -286,7 +290,7 @@ class MemoryRows:
         size, always = self._block_bytes, always or self.origin is not None
         if is_numpy_array(self.X):
             as_they_are = self.X.dtype == dtype and not always  # a copy of a larger block is slower: new memory
-            size = _host_block_bytes(self.X, *LARGER_BLOCKS) if as_they_are else size
+            size = _host_block_bytes(self.X, LARGER_BLOCKS) if as_they_are else size
             size = max(size, rows * self.X.shape[1] * _itemsize(dtype))
         return self._as_they_arrive(_slices(self.X, dtype, size, always=always))
 
@@ -314,9 +318,12 @@ def block_bytes(X: Array) -> int:
     return _fitting(GPU_BLOCK_BYTES, available_memory(X)) if on_gpu else BLOCK_BYTES
 
 
-def _host_block_bytes(X: Array, parts: int, times: int) -> int:
-    """The size of a block of a NumPy X: that of small data, or a part of X up to so many times as much."""
-    return min(max(BLOCK_BYTES, int(X.nbytes) // parts), times * BLOCK_BYTES)
+def _host_block_bytes(X: Array, times: int) -> int:
+    """The size of a block of a NumPy X: that of small data, or a share of X up to so many times as much.
+
+    The share is that of the machine's cores, not of the threads in use, so that their number does not change the bits.
+    """
+    return min(max(BLOCK_BYTES, int(X.nbytes) // (BLOCKS_A_CORE * cores())), times * BLOCK_BYTES)
 
 
 def _fitting(size: int, free: int) -> int:
