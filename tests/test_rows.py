@@ -132,6 +132,13 @@ def test_sparse_rows_equal_dense_rows(dtype, k, rng):
         np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-6)
 
 
+def test_moments_of_sparse_rows_that_store_a_number_in_parts():
+    X = csr_array((np.array([1.0, 2, -1, 0.5, 0.5]), np.array([0, 0, 0, 1, 1]), np.array([0, 2, 3, 5])), shape=(3, 2))
+    rows = SparseRows(X, np.zeros(3))
+    np.testing.assert_allclose(rows.moments(), (X.toarray().mean(axis=0), X.toarray().std(axis=0)), rtol=1e-12)
+    assert X.nnz == 5
+
+
 @pytest.mark.parametrize("k", [1, 3])
 def test_many_sparse_rows_are_blocks_that_share_their_memory(k, rng):
     X = random_array((3000, 40), density=0.5, format="csr", rng=rng).tocsr()
@@ -148,6 +155,7 @@ def test_many_sparse_rows_are_blocks_that_share_their_memory(k, rng):
     with one_core_a_block():
         found, expected = (r.propagate(PASSES["vectorized"], w, b) for r in (rows, dense))
         np.testing.assert_allclose(rows.rmatmul(found[3]), X.T @ found[3], rtol=1e-10, atol=1e-10)
+        np.testing.assert_allclose(rows.moments(), dense.moments(), rtol=1e-10)
     for one, other in zip(found, expected, strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-10, atol=1e-9)
 

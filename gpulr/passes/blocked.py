@@ -23,14 +23,20 @@ def propagate(
     z = matmul(X, w)
     z += b
     if w.ndim == 2:
-        z = np.ascontiguousarray(z.T)  # a class a row: the loops over samples are long
-        cost, dz = _k_classes(z, y)
-    else:
-        cost, dz = _two_classes(z, y)
+        z = np.ascontiguousarray(z.T).T  # a class a row: the loops over samples are long
+    cost, dz = cross_entropy(z, y)
     if sample_weight is not None:
         cost *= sample_weight
-        dz *= sample_weight
-    return np.float64(cost.sum()), rmatmul(X, dz.T), dz.sum(axis=-1).astype(np.float64), z.T
+        np.multiply(dz.T, sample_weight, out=dz.T)
+    return np.float64(cost.sum()), rmatmul(X, dz), dz.sum(axis=0).astype(np.float64), z
+
+
+def cross_entropy(z: Array, y: Array) -> tuple[Array, Array]:
+    """`gpulr.links.cross_entropy` of NumPy margins z (m,) or (m, k): cost (m,) and dz of z's shape, new arrays."""
+    if z.ndim == 1:
+        return _two_classes(z, y)
+    cost, dz = _k_classes(np.ascontiguousarray(z.T), y)
+    return cost, dz.T
 
 
 def _two_classes(z: Array, y: Array) -> tuple[Array, Array]:

@@ -10,11 +10,10 @@ from itertools import pairwise
 import numpy as np
 from array_api_compat import is_numpy_array
 
-from gpulr import products
+from gpulr import links, products
 from gpulr.device import Array, array_namespace
-from gpulr.links import cross_entropy
-from gpulr.parallel import ordered
-from gpulr.passes import Propagate
+from gpulr.parallel import cores, ordered
+from gpulr.passes import Propagate, blocked
 from gpulr.rows.memory import added, added_and_joined, joined, total_weight
 
 
@@ -45,7 +44,7 @@ class SparseRows:
         def of_block(block: tuple[slice, Array]) -> tuple[list[Array], Array]:
             rows, X = block
             Z = _cast(X @ w, w) + b
-            cost, dZ = cross_entropy(Z, self.y[rows])
+            cost, dZ = (blocked if is_numpy_array(Z) else links).cross_entropy(Z, self.y[rows])
             s = None if self.sample_weight is None else self.sample_weight[rows]
             cost, dZ = products.weigh(s, cost), products.weigh(s, dZ)
             return [xp.sum(cost, dtype=xp.float64), _cast(X.T @ dZ, w), xp.sum(dZ, axis=0, dtype=xp.float64)], Z
@@ -69,7 +68,7 @@ class SparseRows:
         Each costs a sum of n numbers, so it should have some more of its own.
         """
         X, m = self.X, self.X.shape[0]  # y may be a mere sample of its kind: `gpulr.inputs.rows_of`
-        count = min(16, X.nnz // (4 * X.shape[1] + 100_000)) if is_numpy_array(self.y) else 1
+        count = min(4 * cores(), X.nnz // (16 * X.shape[1] + 100_000)) if is_numpy_array(self.y) else 1
         if count <= 1:
             return [(slice(0, m), X)]
         from scipy.sparse import csr_array  # here, because importing it takes a while
@@ -108,12 +107,29 @@ class SparseRows:
         """Weighted mean and standard deviation of each column: (n,), (n,) in float64."""
         xp = array_namespace(self.y)
         s = xp.ones_like(self.y) if self.sample_weight is None else self.sample_weight
-        X, s = self.X.astype("float64"), s.astype("float64")
-        mean = (X.T @ s) / self.total_weight
-        variance = (X.multiply(X).tocsr().T @ s) / self.total_weight - mean**2
+        s = s.astype("float64")
+
+        def of_block(block: tuple[slice, Array]) -> list[Array]:
+            rows, X = block
+            if not X.has_canonical_format:
+                X = X.copy()
+                X.sum_duplicates()  # the square of a sum is not the sum of squares
+            values = X.data.astype("float64")
+            first = _with_values(X, values).T @ s[rows]
+            values *= values
+            return [first, _with_values(X, values).T @ s[rows]]
+
+        first, second = added(ordered(of_block, self._blocks))
+        mean = first / self.total_weight
+        variance = second / self.total_weight - mean**2
         spread = xp.sqrt(xp.where(variance < 0, xp.zeros_like(variance), variance))
         # What rounding leaves of the spread of a constant column, after the difference of squares, is no spread.
         return mean, xp.where(spread <= 1e-7 * xp.abs(mean), xp.zeros_like(spread), spread)
+
+
+def _with_values(X: Array, values: Array) -> Array:
+    """X with other numbers in the places of those it stores, whose indices it shares."""
+    return type(X)((values, X.indices, X.indptr), shape=X.shape)
 
 
 def _cast(Z: Array, like: Array) -> Array:
