@@ -17,6 +17,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from math import isfinite
+from typing import Any
 
 from array_api_compat import device
 
@@ -179,9 +180,21 @@ class Objective:
         matrix = (xp.eye(size, dtype=xp.float64, device=place) * flat)[:, None, :, None] * each[None, :, None, :]
         return xp.reshape(matrix, (size * k, size * k))
 
-    def sample(self, indices: Array) -> Objective:
-        """F on some of the rows, with the same penalty: its expectation over random `indices` (j,) is F."""
-        return replace(self, rows=self.rows.take(indices), gram=None)
+    def sample(self, indices: Array, dtype: Any = None) -> Objective:
+        """F on some of the rows, with the same penalty: its expectation over random `indices` (j,) is F.
+
+        Computed in `dtype`, by default that of all rows.
+        """
+        rows = self.rows.take(indices, dtype)
+        if rows.y.dtype == self.start.dtype:
+            return replace(self, rows=rows, gram=None)
+        xp, narrow = array_namespace(self.start), rows.y.dtype
+        parts = {
+            name: xp.astype(value, narrow)
+            for name in ("start", "scale", "shift", "ridge", "l1")
+            if (value := getattr(self, name)) is not None and not isinstance(value, float)
+        }
+        return replace(self, rows=rows, gram=None, **parts)
 
     def descend(self, point: Point, rate: float, steps: int) -> Array:
         """p after so many steps p ← p − rate·∇F(p) from a point on. One pass a step after the first, or with `gram` one

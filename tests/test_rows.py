@@ -113,6 +113,25 @@ def test_rows_less_an_origin_are_what_they_say(backend, dtype, rng, monkeypatch)
     np.testing.assert_allclose(backend.get(shifted.at_origin(of_shifted[0])), origin @ w.astype(float), rtol=1e-6)
 
 
+@pytest.mark.parametrize("stored", ["float64", "uint8"])
+def test_a_sample_in_another_dtype(backend, stored, rng):
+    X = (rng.integers(0, 9, (40, 5)) + 1000).astype(stored)
+    s, y, origin = rng.uniform(0, 2, 40), rng.integers(0, 2, 40).astype(float), np.full(5, 1000.0)
+    rows = MemoryRows(*(backend.put(a) for a in (X, y, s)), origin=backend.put(origin))
+    indices, narrow = backend.put(np.array([3, 39, 0])), backend.put(np.zeros(1, "float32")).dtype
+    part, same = rows.take(indices, narrow), rows.take(indices)
+    assert part.y.dtype == part.sample_weight.dtype == narrow
+    assert part.total_weight == same.total_weight
+    if stored == "float64":
+        assert part.X.dtype == narrow
+    else:
+        assert part.X.dtype == rows.X.dtype  # no wider than it is stored
+    w = backend.put(np.ones(5))
+    np.testing.assert_allclose(
+        backend.get(part.matmul(backend.put(np.ones(5, "float32")))), backend.get(same.matmul(w)), rtol=1e-6
+    )
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float64", "uint8"])
 @pytest.mark.parametrize("k", [1, 3])
 def test_sparse_rows_equal_dense_rows(dtype, k, rng):

@@ -60,6 +60,15 @@ def test_a_metric_that_rows_like_no_others_spoil_is_found_out(rng):
     assert model.objective_ == pytest.approx(exact.objective_, rel=1e-5)
 
 
+@pytest.mark.parametrize("k", [2, 3])
+def test_samples_beyond_the_range_of_float32_are_learnt_from_in_float64(k, rng):
+    X, y = rows("correlated", 8000, 15, k, rng)
+    X = X.astype(float) * 10.0 ** np.linspace(-60, 60, 15)
+    model, exact = (LogisticRegression(C=np.inf, solver=solver).fit(X, y) for solver in ("sketch", "newton"))
+    assert model.objective_ == pytest.approx(exact.objective_, rel=1e-10)
+    assert model.history_[-1]["passes"] < 30
+
+
 def test_the_seed_is_the_random_state(rng):
     X, y = rows("plain", 5000, 10, 2, rng)
     first, again, other = (LogisticRegression(solver="sketch", random_state=seed).fit(X, y) for seed in (1, 1, 2))

@@ -93,14 +93,37 @@ class MemoryRows:
             self.arrival.wait(rows)
         return self.X[rows, :]
 
-    def take(self, indices: Array) -> MemoryRows:
-        """Copies of some rows, (j,) indices. Σs becomes their share of it, so that means over them are unbiased."""
-        xp, stored = array_namespace(self.X, indices), self.stored()
-        s = None if self.sample_weight is None else xp.take(self.sample_weight, indices, axis=0)
+    def take(self, indices: Array, dtype: Any = None) -> MemoryRows:
+        """Copies of some rows, (j,) indices. Σs becomes their share of it, so that means over them are unbiased.
+
+        `dtype` is that of the computation with them, by default as with all rows; floats are not kept wider than that.
+        """
+        xp, dtype = array_namespace(self.X, indices), dtype or self.y.dtype
         share = self.total_weight * indices.shape[0] / self.y.shape[0]
+        y, s = (
+            None if part is None else xp.astype(xp.take(part, indices, axis=0), dtype, copy=False)
+            for part in (self.y, self.sample_weight)
+        )
+        if dtype != self.y.dtype and _has_more_digits(self.X, dtype):
+            return MemoryRows(self._narrowed(indices, dtype), y, s, share)
+        stored = self.stored()
         # NumPy's take would copy all of an X in Fortran order first.
         X = stored[indices] if is_numpy_array(stored) else xp.take(stored, indices, axis=0)
-        return MemoryRows(X, xp.take(self.y, indices, axis=0), s, share, self.origin)
+        return MemoryRows(X, y, s, share, self.origin)
+
+    def _narrowed(self, indices: Array, dtype: Any) -> Array:
+        """Some rows less the origin, in a narrower dtype; on the host by blocks, for memory for a wide copy is dear."""
+        xp, n, stored = array_namespace(self.X), self.X.shape[1], self.stored()
+        if not is_numpy_array(self.X):
+            return _converted(xp.take(stored, indices, axis=0), dtype, self.origin)
+        X = xp.empty((indices.shape[0], n), dtype=dtype)  # NumPy's
+
+        def copy(rows: slice) -> None:
+            X[rows] = _converted(stored[indices[rows]], dtype, self.origin)
+
+        for _ in self._ordered(copy, _slices(X, self.X.dtype, self._block_bytes // 2, always=True)):
+            pass
+        return X
 
     @_with_room
     def propagate(self, one_pass: Propagate, w: Array, b: Array) -> tuple[Array, Array, Array, Array]:
@@ -373,7 +396,7 @@ def _is_floating(X: Array) -> bool:
 
 def _has_more_digits(X: Array, dtype: object) -> bool:
     """Whether X holds floats wider than a floating dtype."""
-    return _is_floating(X) and _itemsize(X.dtype) > _itemsize(dtype)
+    return _is_floating(X) and 8 * _itemsize(X.dtype) > array_namespace(X).finfo(dtype).bits
 
 
 def added_and_joined(blocks: Iterator[tuple[list[Array], Array]]) -> tuple[list[Array], Array]:

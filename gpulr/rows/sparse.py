@@ -6,6 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from array_api_compat import is_numpy_array
@@ -31,11 +32,13 @@ class SparseRows:
         """Σs, the number of samples when they have no weights."""
         return total_weight(self.y, self.sample_weight) if self.given_total is None else self.given_total
 
-    def take(self, indices: Array) -> SparseRows:
+    def take(self, indices: Array, dtype: Any = None) -> SparseRows:
         """Copies of some rows, as in `MemoryRows`."""
-        s = None if self.sample_weight is None else self.sample_weight[indices]
+        X, y, s = (None if part is None else part[indices] for part in (self.X, self.y, self.sample_weight))
         share = self.total_weight * indices.shape[0] / self.y.shape[0]
-        return SparseRows(self.X[indices], self.y[indices], s, share)
+        if dtype is not None and dtype != self.y.dtype:
+            X, y, s = (None if part is None else part.astype(dtype) for part in (X, y, s))
+        return SparseRows(X, y, s, share)
 
     def propagate(self, one_pass: Propagate, w: Array, b: Array) -> tuple[Array, Array, Array, Array]:
         """The vectorized pass in sparse products. `one_pass` is for dense blocks and is not used."""

@@ -37,18 +37,23 @@ class Newton(Solver):
             ValueError: the Hessian does not fit in memory; found out before any work.
         """
         require_room_for_hessian(objective)
-        point: Point | None = objective.visit(objective.start)
-        regular = objective.flat_directions()
-        unpenalized, warned = is_zero(objective.ridge), False
-        while point is not None:
-            direction, singular = newton_direction(objective.hessian(point.margins) + regular, point.gradient)
-            if singular and unpenalized and not warned:
-                warned = True
-                _warn_of_singular_hessian()
-            slope = array_namespace(direction).sum(point.gradient * direction)
-            yield Look(point.params, point.cost, point.gradient, -0.5 * slope)
-            found = line_search(objective, point, direction)
-            point = None if found is None else found[0]
+        yield from newton_from(objective, objective.visit(objective.start))
+
+
+def newton_from(objective: Objective, start: Point) -> Looks:
+    """A look at every iterate of `Newton`, from a point on."""
+    point: Point | None = start
+    regular = objective.flat_directions()
+    unpenalized, warned = is_zero(objective.ridge), False
+    while point is not None:
+        direction, singular = newton_direction(objective.hessian(point.margins) + regular, point.gradient)
+        if singular and unpenalized and not warned:
+            warned = True
+            _warn_of_singular_hessian()
+        slope = array_namespace(direction).sum(point.gradient * direction)
+        yield Look(point.params, point.cost, point.gradient, -0.5 * slope)
+        found = line_search(objective, point, direction)
+        point = None if found is None else found[0]
 
 
 def is_zero(ridge: Array | float) -> bool:

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass, replace
 from itertools import islice
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from array_api_compat import device
@@ -18,7 +18,7 @@ from gpulr.objective import Objective, Point
 from gpulr.solvers.lbfgs import LBFGS, Metric, Pairs, identity, quasi_newton
 from gpulr.solvers.line_search import line_search
 from gpulr.solvers.minimize import Look, Looks, Numbers, Solver
-from gpulr.solvers.newton import newton_direction, positive_inverse, require_room_for_hessian
+from gpulr.solvers.newton import newton_direction, newton_from, positive_inverse, require_room_for_hessian
 
 # The metric is given up when so many steps leave more than this share of the gradient.
 SLOW_STEPS, SLOW_SHARE = 4, 0.3
@@ -33,9 +33,10 @@ class Sketch(Solver):
     of 20 n rows is cheap beside a pass:
 
     1. three Newton steps on 10 d rows;
-    2. steps on d/n of m/16 rows, with their Hessian as H₀, until the decrement is a tenth of what separates their minimum
-       from that of all rows, about d/rows of the cost;
-    3. steps on all rows, which keep H₀ and what L-BFGS has learnt.
+    2. steps on d/n of m/16 rows, from the last of these Hessians, until the decrement is a tenth of what separates their
+       minimum from that of all rows, about d/rows of the cost;
+    3. steps on all rows from the Hessian of those rows there, H₀. (One where 2. begins takes as long, and the minimum of
+       10 d rows is not close enough: it costs a step on all rows.)
 
     Otherwise H₀ is the Hessian of 6 d rows at equal probabilities, which all classes share; after a few steps on other m/16
     rows follows 3. Where the features of n rows are no more correlated than by chance, 3 starts at once, without H₀.
@@ -43,8 +44,8 @@ class Sketch(Solver):
 
     A sampled metric may be wrong: a few rows may be unlike all others. So the decrement is not taken at its word. A step
     with the true Hessian makes an end of the gradient; a step that leaves the share r of it was made with a metric that is
-    too small by 1 − r, and the decrement is reported larger by 1/(1 − r). After four slow steps H₀ is replaced by the
-    Hessian of all rows, or dropped where n is too large for that.
+    too small by 1 − r, and the decrement is reported larger by 1/(1 − r). After four slow steps Newton's follow, or where
+    there are k classes H₀ is replaced by the Hessian of all rows, or dropped where n is too large for either.
 
     Sources: Roosta-Khorasani & Mahoney, "Sub-sampled Newton methods" (2019), for sampled Hessians; Daneshmand, Lucchi &
     Hofmann, "Starting small: learning with adaptive sample sizes" (2016), for the accuracy that a sample deserves.
@@ -85,61 +86,86 @@ class Sketch(Solver):
                 break
         else:
             return
-        point = objective.visit(look.params)
-        # The Hessian of all rows, where it takes no longer than ten passes.
-        if p.shape[0] <= 10 * cost_model.PASS:
-            metric = _sampled(objective.shared_hessian(point.margins))
+        point, n = objective.visit(look.params), p.shape[0]
+        affordable = n <= 10 * cost_model.PASS  # the Hessian of all rows takes no longer than ten passes
+        if affordable and p.ndim == 1:
+            following = newton_from(objective, point)
         else:
-            metric = identity(objective)
-        following = quasi_newton(objective, point, metric, deque(maxlen=self.memory))
+            metric = _sampled(objective.shared_hessian(point.margins)) if affordable else identity(objective)
+            following = quasi_newton(objective, point, metric, deque(maxlen=self.memory))
         next(following)  # it was looked at above
         for look in following:
-            yield _with_caution(look, norms)
+            yield look if look.numbers is None else _with_caution(look, norms)
 
     def _learn(self, objective: Objective, pairs: Pairs) -> tuple[Array, Metric]:
-        """Where to start on all rows and with which H₀; fills the pairs."""
+        """Where to start on all rows and with which H₀; fills the pairs.
+
+        In float32, whose digits are more than those that a sample has in common with all rows; unless numbers overflow.
+        """
         m, n = objective.rows.y.shape[0], objective.start.shape[0]
         require_room_for_hessian(objective, n)
-        if objective.start.ndim == 1 and cost_model.newton_is_cheap_on_a_sample(m, n):
-            return _by_newton(objective, self.seed, pairs)
-        return _by_gram(objective, self.seed, pairs)
+        newton = objective.start.ndim == 1 and cost_model.newton_is_cheap_on_a_sample(m, n)
+        learn, xp, dtype = _by_newton if newton else _by_gram, array_namespace(objective.start), objective.start.dtype
+        found = learn(objective, self.seed, pairs, xp.float32)
+        if found is None:
+            found = learn(objective, self.seed, pairs, dtype)
+        if found is None:
+            raise FloatingPointError(f"samples, or sums of their products, are too large for {dtype}: scale them")
+        wide = [tuple(xp.astype(part, dtype, copy=False) for part in pair) for pair in pairs]
+        pairs.clear()
+        pairs.extend(wide)
+        return xp.astype(found[0], dtype, copy=False), found[1]
 
 
-def _by_newton(objective: Objective, seed: int, pairs: Pairs) -> tuple[Array, Metric]:
-    """Steps 1 and 2 of `Sketch` for cheap Hessians."""
+def _by_newton(objective: Objective, seed: int, pairs: Pairs, dtype: Any) -> tuple[Array, Metric] | None:
+    """Steps 1 and 2 of `Sketch` for cheap Hessians; None where numbers overflow in the dtype."""
     m, n = objective.rows.y.shape[0], objective.start.shape[0]
     d = max(n / 10, effective_parameters(objective))  # n rows cost next to nothing
     few, many = round(10 * d), round(max(20 * d, m / 16 * d / n))
     rows = _in_runs(m, many, seed)
-    small, large = _sample(objective, rows[:few]), _sample(objective, rows)
-    point = small.visit(objective.start)
+    small, large = _sample(objective, rows[:few], dtype), _sample(objective, rows, dtype)
+    point = small.visit(small.start)
+    if not _finite(point.gradient):
+        return None
     for _ in range(3):
-        direction, _ = newton_direction(small.hessian(point.margins), point.gradient)
+        H = small.hessian(point.margins)
+        direction, _ = newton_direction(H, point.gradient)
         found = line_search(small, point, direction)
         if found is None:
             break
         point, _ = found
     point = large.visit(point.params)
-    metric = _sampled(large.hessian(point.margins))
-    look = _solved(large, point, metric, pairs, most=30)
+    if not _finite(point.gradient):
+        return None
+    look = _solved(large, point, _sampled(H), pairs, most=30)
+    pairs.clear()  # the Hessian of where they end tells more than they do
+    metric = _sampled(large.hessian(large.matmul(look.params)))
     _count(objective, small, large)
     return look.params, metric
 
 
-def _by_gram(objective: Objective, seed: int, pairs: Pairs) -> tuple[Array, Metric]:
-    """The start of `Sketch` for expensive Hessians: H₀ at equal probabilities, where features depend on each other."""
+def _by_gram(objective: Objective, seed: int, pairs: Pairs, dtype: Any) -> tuple[Array, Metric] | None:
+    """The start of `Sketch` for expensive Hessians: H₀ at equal probabilities, where features depend on each other.
+
+    None where numbers overflow in the dtype.
+    """
     m, n = objective.rows.y.shape[0], objective.start.shape[0]
     end = round(6 * effective_parameters(objective))
     middle = max(n, end)
     rows = _in_runs(m, middle + max(4 * n, m // 16), seed)
-    H = _at_equal_probabilities(objective, rows[:n])
+    H = _at_equal_probabilities(objective, rows[:n], dtype)
+    if not _finite(array_namespace(H).linalg.diagonal(H)):
+        return None
     if not _correlated(H, objective.ridge_diagonal(H), n):
         return objective.start, identity(objective)
     if end > 1.5 * n:  # fewer rows more are not worth another product
-        H = _at_equal_probabilities(objective, rows[:end])
+        H = _at_equal_probabilities(objective, rows[:end], dtype)
     metric = _sampled(H)
-    other = _sample(objective, rows[middle:])
-    look = _solved(other, other.visit(objective.start), metric, pairs, most=8)
+    other = _sample(objective, rows[middle:], dtype)
+    point = other.visit(other.start)
+    if not _finite(point.gradient):
+        return None
+    look = _solved(other, point, metric, pairs, most=8)
     _count(objective, other)
     return look.params, metric
 
@@ -156,9 +182,9 @@ def effective_parameters(objective: Objective) -> float:
     return max(1.0, float(n - 4 * held))
 
 
-def _at_equal_probabilities(objective: Objective, rows: np.ndarray) -> Array:
+def _at_equal_probabilities(objective: Objective, rows: np.ndarray, dtype: Any) -> Array:
     """The Hessian of some rows, whose copies are given up, so that the next sample has their memory."""
-    part = _sample(objective, rows)
+    part = _sample(objective, rows, dtype)
     H = part.shared_hessian(0 * part.matmul(part.start))
     _count(objective, part)
     return H
@@ -212,8 +238,15 @@ def _in_runs(m: int, count: int, seed: int) -> np.ndarray:
     return rows[rows < m][:count]
 
 
-def _sample(objective: Objective, rows: np.ndarray) -> Objective:
-    part = objective.sample(array_namespace(objective.start).asarray(rows, device=device(objective.start)))
+def _finite(a: Array) -> bool:
+    """Whether all numbers are. A gradient has one that is not for each column where a sample has; so has the diagonal of
+    a Hessian."""
+    xp = array_namespace(a)
+    return bool(xp.all(xp.isfinite(a)))
+
+
+def _sample(objective: Objective, rows: np.ndarray, dtype: Any) -> Objective:
+    part = objective.sample(array_namespace(objective.start).asarray(rows, device=device(objective.start)), dtype)
     part.reads = 0
     return part
 
