@@ -410,7 +410,7 @@ def test_where_the_smallest_block_has_no_room_either_that_is_the_end(cupy, monke
 def test_nothing_else_is_tried_again(cupy):
     recorder = cupy()
     rows = memory.MemoryRows(np.ones((5, 2)), np.ones(5))
-    with pytest.raises(ValueError, match="matmul"):
+    with pytest.raises(ValueError, match="aligned"):
         rows.rmatmul(np.ones(3))
     assert recorder.log == []
 

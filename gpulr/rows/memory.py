@@ -33,8 +33,8 @@ BLOCKS_A_CORE, LARGER_BLOCKS, LARGER_COMPILED_BLOCKS = 4, 4, 8
 # A block on a GPU with what is computed from it, a product or a square of its size and their sum.
 COPIES_OF_A_BLOCK = 4
 
-# Rows of the Gram matrix that one core computes at a time.
-GRAM_TILE = 256
+# Rows of the Gram matrix that one core computes at a time, and the columns of X that they are products of.
+GRAM_TILE, GRAM_PANEL = 256, 4096
 
 # Rows that `about_moments` looks at, at least and at most, in so many runs; how many numbers of X it takes beyond the least;
 # and from how many in X on.
@@ -175,43 +175,60 @@ class MemoryRows:
         return xp.astype(total, z.dtype, copy=False)
 
     @_with_room
-    def gram(self) -> Array:
-        """K = X Xᵀ: (m, m) in float64.
+    def gram(self, dtype: Any = None) -> Array:
+        """K = X Xᵀ: (m, m) in float64, of products in `dtype`; see below for the default.
 
         Products over blocks of columns, added in order in float64: of all rows where they are few, else by tiles of K's rows
-        up to the diagonal. Products of integers are formed in float64, where they are exact: 64 × 64 × 3 pixels overflow the
-        24 bits of a float32, and K is formed only once.
+        up to the diagonal. By default these are in the dtype of the computation, but of integers in float64, where they are
+        exact: 64 × 64 × 3 pixels overflow the 24 bits of a float32, and K is formed only once.
         """
         xp, (m, n), X = array_namespace(self.X, self.y), self.X.shape, self.stored()
-        dtype = self.y.dtype if _is_floating(X) else xp.float64
+        dtype = dtype or (self.y.dtype if _is_floating(X) else xp.float64)
         spread = in_blocks() and is_numpy_array(self.X)
-        height = GRAM_TILE if spread else m
-        # A block is worth GRAM_TILE products of each number; to add its tile in float64 takes as long as a few.
+        if spread and m > GRAM_TILE:
+            return self._gram_by_tiles(dtype)
         step = max(1, min(n, self._block_bytes // (xp.finfo(dtype).bits // 8 * m)))
-        step = n if self.X.dtype == dtype and self.origin is None and not spread else max(step, min(n, 1024))
-        if spread and m <= height:
+        if spread:
             step = min(step, max(1024, -(-n // 4)))  # four blocks at least, for some cores
-        columns = [slice(start, min(start + step, n)) for start in range(0, n, step)]
+        elif self.X.dtype == dtype and self.origin is None:
+            step = n
 
-        def product(rows: slice, of: slice) -> list[Array]:
-            """The rows of K as far as the diagonal's end, over one block of columns."""
-            origin = None if self.origin is None else self.origin[of]
-            block = _converted(X[: rows.stop, of], dtype, origin)
-            return [xp.astype(block[rows, :] @ block.T, xp.float64, copy=False)]
+        def product(of: slice) -> list[Array]:
+            block = _converted(X[:, of], dtype, None if self.origin is None else self.origin[of])
+            return [xp.astype(block @ block.T, xp.float64, copy=False)]
 
-        if m <= height:
-            (K,) = added(self._ordered(lambda of: product(slice(0, m), of), columns))
-            return K
-        K = xp.empty((m, m), dtype=xp.float64)  # NumPy's
+        (K,) = added(self._ordered(product, _steps(n, step)))
+        return K
 
-        def tile(rows: slice) -> None:
-            (total,) = added(product(rows, of) for of in columns)
-            K[rows, : rows.stop] = total
-            K[: rows.start, rows] = total[:, : rows.start].T
+    def _gram_by_tiles(self, dtype: Any) -> Array:
+        """`gram` of many rows on the host: a panel of columns after the other, converted once, tile by tile of K's rows."""
+        xp, (m, n), X = array_namespace(self.X), self.X.shape, self.stored()
+        as_it_is = self.X.dtype == dtype and self.origin is None
+        K, tiles = xp.zeros((m, m), dtype=xp.float64), _steps(m, GRAM_TILE)
+        copied = xp.empty((0 if as_it_is else m, min(n, GRAM_PANEL)), dtype=dtype)
 
-        # The largest first, so that all cores are busy to the end.
-        for _ in self._ordered(tile, [slice(start, min(start + height, m)) for start in range(0, m, height)][::-1]):
-            pass
+        def together(function: Callable[[slice], None]) -> None:
+            # The largest first, so that all cores are busy to the end.
+            for _ in self._ordered(function, tiles[::-1]):
+                pass
+
+        for of in _steps(n, GRAM_PANEL):
+            panel = X[:, of] if as_it_is else copied[:, : of.stop - of.start]
+
+            def copy(rows: slice, of: slice = of, panel: Array = panel) -> None:
+                panel[rows, :] = _converted(X[rows, of], dtype, None if self.origin is None else self.origin[of])
+
+            def tile(rows: slice, panel: Array = panel) -> None:
+                K[rows, : rows.stop] += panel[rows, :] @ panel[: rows.stop, :].T
+
+            if not as_it_is:
+                together(copy)
+            together(tile)
+
+        def mirror(rows: slice) -> None:
+            K[: rows.start, rows] = K[rows, : rows.start].T
+
+        together(mirror)
         return K
 
     @_with_room
@@ -438,8 +455,12 @@ def _slices(X: Array, dtype: object, size: int, always: bool = False) -> list[sl
     spread = in_blocks() and is_numpy_array(X)
     if m == 0 or (X.dtype == dtype and not has_gaps and not always and not spread):
         return [slice(0, m)]
-    step = max(1, size // max(1, _itemsize(dtype) * n))
-    return [slice(start, min(start + step, m)) for start in range(0, m, step)]
+    return _steps(m, max(1, size // max(1, _itemsize(dtype) * n)))
+
+
+def _steps(end: int, step: int) -> list[slice]:
+    """Slices of so many indices up to the end."""
+    return [slice(start, min(start + step, end)) for start in range(0, end, step)]
 
 
 def _itemsize(dtype: Any) -> int:
