@@ -30,6 +30,8 @@ LBFGS_PASSES, HESSIAN_PASSES, NEWTON_PASSES, SKETCH_PASSES, SKETCH_GRAM_PASSES =
 GRAM_PASSES = 30
 # Each digit takes L-BFGS as many passes as the one before it, and float64 has twice as many.
 DOUBLE = 2
+# The part of a product's time in float64 that it takes in float32.
+COARSE = 0.55
 HESSIAN_SIZE = 200
 # Newton's last digits are exact, so it may take this much longer.
 NEWTON_BONUS = 1.5
@@ -79,14 +81,17 @@ def _hessian_row(n: int) -> float:
     return float(n * (SYMMETRIC * n + HESSIAN_ROW))
 
 
-def gram_space(m: int, n: int) -> float:
-    """To form XXᵀ and its factor, and to return."""
-    return SYMMETRIC * m * m * n + CHOLESKY * m**3 + 2 * PASS * m * n
+def gram_space(m: int, n: int, *, coarse: bool = False) -> float:
+    """To form XXᵀ and its factor, and to return; `coarse`: of float32 products where the computation is in float64."""
+    return (COARSE if coarse else 1) * SYMMETRIC * m * m * n + CHOLESKY * m**3 + 2 * PASS * m * n
 
 
-def gram_pays(m: int, n: int, passes: float, outputs: int = 1, stored: int | None = None) -> bool:
+def gram_pays(
+    m: int, n: int, passes: float, outputs: int = 1, stored: int | None = None, *, coarse: bool = False
+) -> bool:
     """Whether so many passes are faster in Gram space, where X has m columns, n > m."""
-    return n > m and gram_space(m, n) + passes * one_pass(m, m, outputs) < passes * one_pass(m, n, outputs, stored)
+    there = gram_space(m, n, coarse=coarse) + passes * one_pass(m, m, outputs)
+    return n > m and there < passes * one_pass(m, n, outputs, stored)
 
 
 def gram_solvers(m: int, outputs: int = 1, *, double: bool = False) -> dict[str, float]:
@@ -95,7 +100,8 @@ def gram_solvers(m: int, outputs: int = 1, *, double: bool = False) -> dict[str,
     pairs = max(1, outputs * (outputs - 1) / 2)
     hessian = pairs * m * _hessian_row(m) + CHOLESKY * (m * outputs) ** 3
     newton = NEWTON_PASSES * (a_pass + hessian + NEWTON_ITERATION) / NEWTON_BONUS
-    return {"newton": newton, "lbfgs": GRAM_PASSES * (DOUBLE if double else 1) * a_pass + hessian}
+    passes, share = (GRAM_PASSES * DOUBLE, COARSE) if double else (GRAM_PASSES, 1.0)
+    return {"newton": newton, "lbfgs": passes * a_pass + share * hessian}
 
 
 def working_sets_pay(m: int, n: int, outputs: int) -> bool:

@@ -29,6 +29,7 @@ from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.validation import check_is_fitted, column_or_1d
 
 from gpulr import cost_model, links
+from gpulr.coarse_gram import CoarseGram
 from gpulr.device import Array, Device, array_namespace, available_memory, current_device_of, floats, to_host
 from gpulr.inputs import (
     Labels,
@@ -41,10 +42,9 @@ from gpulr.inputs import (
     put_rows,
     rows_of,
 )
-from gpulr.objective import Objective
+from gpulr.objective import Objective, Point
 from gpulr.parallel import one_core_a_block
 from gpulr.passes import PASSES, Propagate, named
-from gpulr.products import column
 from gpulr.rows import MemoryRows, Rotation, Rows, SparseRows, gram_fits, rotate
 from gpulr.solvers import LBFGS, SGD, SOLVERS, GradientDescent, Result, Sketch, Solver, minimize
 from gpulr.solvers.newton import hessian_bytes
@@ -387,15 +387,19 @@ class LogisticRegression(LinearClassifierMixin, SparseCoefMixin, BaseEstimator):
         # Only the plain ridge is the same in every orthonormal basis.
         can_rotate = n > m and self._l1() == 0 and not self.standardize and precondition and gram_fits(m, rows.y)
         name, gram = self._plan(rows, 1 if k == 2 else k, can_rotate)
-        rotation = rotate(rows) if gram else None
-        if rotation is None:
-            objective = self._objective(rows, moments, w, b, precondition)
-        else:
+        objective = original = self._objective(rows, moments, w, b, precondition)
+        rotation = rotate(rows, coarse=name == "lbfgs") if gram else None
+        if rotation is not None:
             objective = self._objective(rotation.rows, rotation.rows.moments(), rotation.forward(w), b, precondition)
+        if rotation is not None and rotation.coarse:
+            coarseness = float(xp.finfo(xp.float32).eps)
+            objective = CoarseGram(
+                **(vars(objective) | {"coarseness": coarseness}), rotation=rotation, original=original
+            )
         if self.solver == "auto" and name == "fista" and cost_model.working_sets_pay(m, n, 1 if k == 2 else k):
             name = "prox-newton" if few_in_use(objective) else name
         solver = self._solver(name, objective, gram)
-        return Problem(objective, solver, f"gram-{name}" if gram else name, rotation, moments)
+        return Problem(objective, solver, f"gram-{name}" if gram else name, rotation, original)
 
     def _plan(self, rows: Rows, outputs: int, can_rotate: bool) -> tuple[str, bool]:
         """Name of the solver, and whether to work in Gram space; the rule is in the class's docstring."""
@@ -410,7 +414,8 @@ class LogisticRegression(LinearClassifierMixin, SparseCoefMixin, BaseEstimator):
         if name != "auto":
             # Newton's Hessian has n² numbers elsewhere.
             passes = {"newton": 1e9, "gd": 1000, "sgd": 100}.get(name, cost_model.lbfgs_passes(double))
-            return name, can_rotate and cost_model.gram_pays(m, n, passes, outputs, stored)
+            coarse = double and name == "lbfgs"
+            return name, can_rotate and cost_model.gram_pays(m, n, passes, outputs, stored, coarse=coarse)
         free = available_memory(rows.y)  # asked once: for small samples the files that tell take as long as a pass
 
         def fits(size: int) -> bool:
@@ -421,8 +426,10 @@ class LogisticRegression(LinearClassifierMixin, SparseCoefMixin, BaseEstimator):
         costs = cost_model.smooth_solvers(m, n, outputs, stored, double=double)
         plans = {(name, False): cost for name, cost in costs.items()}
         if can_rotate:
-            to_and_fro, costs = cost_model.gram_space(m, n), cost_model.gram_solvers(m, outputs, double=double)
-            plans |= {(name, True): to_and_fro + cost for name, cost in costs.items()}
+            plans |= {
+                (name, True): cost + cost_model.gram_space(m, n, coarse=double and name == "lbfgs")
+                for name, cost in cost_model.gram_solvers(m, outputs, double=double).items()
+            }
         sizes = {("newton", False): n * outputs, ("sketch", False): n, ("newton", True): m * outputs}
         possible = {plan: cost for plan, cost in plans.items() if fits(sizes.get(plan, 0))}
         return min(possible, key=lambda plan: possible[plan])
@@ -467,17 +474,13 @@ class LogisticRegression(LinearClassifierMixin, SparseCoefMixin, BaseEstimator):
             # The intercept does all that a constant column can do, and costs nothing: its weight is held at zero.
             scale = xp.where(spread > 0, scale, xp.zeros_like(scale))
         shift = mean if self.fit_intercept else None
-        w, c = (xp.astype(part, xp.float64, copy=False) for part in (w, b))
-        inverse = xp.where(scale > 0, 1 / xp.where(scale > 0, scale, xp.ones_like(scale)), xp.zeros_like(scale))
-        start = column(inverse, w) * w
-        if self.fit_intercept:
-            start = xp.concat([start, (c + shift @ w)[None, ...]])
-        start, scale, ridge_u, l1_u = (
+        scale, ridge_u, l1_u = (
             xp.astype(part, dtype, copy=False)
-            for part in (start, scale, ridge * (penalized * scale) ** 2, l1 * penalized * scale)
+            for part in (scale, ridge * (penalized * scale) ** 2, l1 * penalized * scale)
         )
         shift = None if shift is None else xp.astype(shift, dtype, copy=False)
-        return Objective(rows, start, scale, shift, ridge_u, l1_u, bool(self.fit_intercept), self._pass(rows))
+        objective = Objective(rows, w, scale, shift, ridge_u, l1_u, bool(self.fit_intercept), self._pass(rows))
+        return replace(objective, start=objective.params(w, b))
 
     def _pass(self, rows: Rows) -> Propagate:
         """The pass that `one_pass` asks for."""
@@ -508,17 +511,20 @@ class LogisticRegression(LinearClassifierMixin, SparseCoefMixin, BaseEstimator):
         objective, callback = problem.objective, _callbacks(_with_weights(self.callback, problem), self.verbose)
         result = minimize(objective, problem.solver, max_iter=self.max_iter, tol=self.tol, callback=callback)
         if problem.rotation is not None:
-            w, b = objective.raw(result.params)
-            rows = problem.rotation.original
-            again = self._objective(rows, problem.moments, problem.rotation.back(w), b, precondition=True)
-            again.reads = objective.reads + 2
-            result, objective = self._confirmed(result, again), again
+            original, reads, point = problem.original, objective.reads, None
+            if isinstance(objective, CoarseGram) and objective.anchor is result.params:
+                point = objective.exact
+            if point is None:
+                w, b = objective.raw(result.params)
+                point = original.visit(original.params(problem.rotation.back(w), b))
+                reads += 3
+            objective = replace(original, start=point.params, reads=reads)
+            result = self._confirmed(result, objective, point)
         self._warn_unless_converged(result, problem.name)
         return result, objective
 
-    def _confirmed(self, result: Result, objective: Objective) -> Result:
-        """The result of Gram space on X itself, where `objective` starts; with more steps if X does not agree with it."""
-        point = objective.visit(objective.start)
+    def _confirmed(self, result: Result, objective: Objective, point: Point) -> Result:
+        """The result of Gram space at its point on X itself, where `objective` starts; with more steps if they disagree."""
         xp = array_namespace(point.params)
         norm = xp.astype(xp.max(xp.abs(point.gradient)), xp.float64)
         cost, gradient_norm = floats([point.cost, norm])
@@ -583,13 +589,13 @@ class LogisticRegression(LinearClassifierMixin, SparseCoefMixin, BaseEstimator):
 
 @dataclass(frozen=True)
 class Problem:
-    """What is handed to `minimize`, its name for the user, the way back from Gram space, and the moments of the rows."""
+    """What is handed to `minimize`, its name for the user, the way back from Gram space, and the objective outside of it."""
 
     objective: Objective
     solver: Solver
     name: str
     rotation: Rotation | None
-    moments: Moments | None
+    original: Objective
 
 
 def _centred(rows: MemoryRows, mean: Array, spread: Array) -> tuple[MemoryRows, Moments]:

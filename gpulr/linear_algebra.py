@@ -12,6 +12,8 @@ from gpulr.parallel import interruptible
 
 # What is smaller is done before anybody can press a key, and not worth the way to another thread.
 LARGE = 1000
+# To solve for fewer columns is not worth it either.
+FEW_COLUMNS = 100
 
 
 def cholesky(H: Array) -> Array | None:
@@ -63,7 +65,10 @@ def solve_lower(L: Array, B: Array, *, transposed: bool = False) -> Array:
     if is_numpy_array(L):
         from scipy.linalg import solve_triangular
 
-        return _run(lambda: solve_triangular(L, B, lower=True, trans=int(transposed), check_finite=False), L)
+        def solve() -> Array:
+            return solve_triangular(L, B, lower=True, trans=int(transposed), check_finite=False)
+
+        return solve() if B.ndim == 1 or B.shape[1] < FEW_COLUMNS else _run(solve, L)
     if is_cupy_array(L):
         from cupyx.scipy.linalg import solve_triangular
 

@@ -60,6 +60,7 @@ class Objective:
         one_pass: the pass, a value of `gpulr.passes.PASSES`.
         reads: how many times X was gone through so far.
         gram: XXᵀ (m, m) in float64, where it is known and gradient descent is to use it.
+        coarseness: how much F differs from what is to be minimized, relative to itself; see `gpulr.coarse_gram`.
     """
 
     rows: Rows
@@ -72,6 +73,11 @@ class Objective:
     one_pass: Propagate = PASSES["vectorized"]
     reads: float = 0
     gram: Array | None = None
+    coarseness: float = 0.0
+
+    def corrected(self, p: Array) -> Point:
+        """The point p without the coarseness; from now on F has its cost and gradient there."""
+        return self.visit(p)
 
     def visit(self, p: Array) -> Point:
         """The point p. One pass over X."""
@@ -113,12 +119,13 @@ class Objective:
     def hessian(self, Z: Array, columns: Array | None = None) -> Array:
         """∇²F where the margins are Z: (N, N) in float64, N = p.size, p flattened row by row. Reads X 1 or k(k−1)/2 times.
 
-        Where `columns` (j,) are given, of the parameters of these features and of the intercept only.
+        Where `columns` (j,) are given, of the parameters of these features and of the intercept only. Products are formed in
+        Z's dtype.
 
         Two classes: Σ sᵢ σ'(zᵢ) x̃ᵢx̃ᵢᵀ. k classes: its block of classes (a, b) has sᵢ Pᵢₐ (δₐᵦ − Pᵢᵦ) in place of sᵢ σ'(zᵢ).
         """
-        xp = array_namespace(Z)
-        s = self.rows.sample_weight
+        xp, s = array_namespace(Z), self.rows.sample_weight
+        s = None if s is None else xp.astype(s, Z.dtype, copy=False)
         if Z.ndim == 1:
             H = self._scatter(weigh(s, curvature(Z)), columns)
             H += self._ridge_matrix(H, columns)
@@ -257,6 +264,21 @@ class Objective:
         u, c = self.split(p)
         w = column(self.scale, u) * u
         return (w, c) if self.shift is None else (w, c - self.shift @ w)
+
+    def params(self, w: Array, b: Array) -> Array:
+        """p, in start's dtype, where `raw` is (w, b); weights that have no scale are lost. Computed in float64."""
+        xp, dtype = array_namespace(w), self.start.dtype
+        w, c = (xp.astype(part, xp.float64, copy=False) for part in (w, b))
+        if isinstance(self.scale, float):
+            u = w / self.scale
+        else:
+            scale = xp.astype(self.scale, xp.float64, copy=False)
+            there = scale > 0
+            u = column(xp.where(there, 1 / xp.where(there, scale, xp.ones_like(scale)), xp.zeros_like(scale)), w) * w
+        if self.shift is not None:
+            c = c + xp.astype(self.shift, xp.float64, copy=False) @ w
+        p = xp.concat([u, c[None, ...]]) if self.fit_intercept else u
+        return xp.astype(p, dtype, copy=False)
 
     def _weights(self, p: Array) -> Array:
         return p[:-1, ...] if self.fit_intercept else p

@@ -17,6 +17,7 @@ from functools import cache
 from typing import TypeVar
 
 import joblib
+import numpy as np
 from threadpoolctl import ThreadpoolController
 
 T = TypeVar("T")
@@ -101,8 +102,14 @@ def ordered(function: Callable[[T], R], items: Sequence[T]) -> Iterator[R]:
         yield from map(function, items)
         return
     under_way: deque[Future[R]] = deque()
+    errors = np.geterr()  # a thread has its own settings
+
+    def work(item: T) -> R:
+        with np.errstate(**errors):
+            return function(item)
+
     for item in items:
-        under_way.append(workers.pool.submit(function, item))
+        under_way.append(workers.pool.submit(work, item))
         if len(under_way) == 4 * workers.count:
             yield under_way.popleft().result()
     while under_way:

@@ -21,6 +21,7 @@ LAYERS = [
     ["passes", "linear_algebra", "margin_descent", "margin_descent_kernel"],
     ["rows"],
     ["objective"],
+    ["coarse_gram"],
     ["solvers", "model_file"],
     ["lesson", "inputs"],
     ["estimator"],

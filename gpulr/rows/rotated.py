@@ -35,6 +35,7 @@ class Rotation:
         rows: the samples L (m, r), with the labels and weights they had.
         original: the rows they were made of.
         gram: K (m, m) in float64.
+        coarse: K was formed of float32 products, which are not those of the computation.
         times_inverse: L⁻¹ z (r,) of z (m,), or (r, k) of (m, k), in float64.
         times_transposed_inverse: L⁻ᵀ v (m,) of v (r,), or (m, k) of (r, k), in float64.
     """
@@ -42,6 +43,7 @@ class Rotation:
     rows: MemoryRows
     original: MemoryRows | SparseRows
     gram: Array
+    coarse: bool
     times_inverse: Callable[[Array], Array]
     times_transposed_inverse: Callable[[Array], Array]
 
@@ -67,13 +69,20 @@ def gram_pays(m: int, n: int, iterations: int, like: Array) -> bool:
     return cost_model.gram_pays(m, n, iterations) and gram_fits(m, like)
 
 
-def rotate(rows: MemoryRows | SparseRows) -> Rotation:
-    """The rows in Gram space. K = XXᵀ is formed and factorized in float64, since it squares the condition of X."""
+def rotate(rows: MemoryRows | SparseRows, *, coarse: bool = False) -> Rotation:
+    """The rows in Gram space. K = XXᵀ is added up and factorized in float64, since it squares the condition of X.
+
+    With `coarse`, dense rows for a computation in float64 have a K of float32 products; unless samples depend on each other
+    so much that its rounding would be more than a thousandth of what tells them apart.
+    """
     xp, dtype = array_namespace(rows.y), rows.y.dtype
-    K = rows.gram()
+    coarse = coarse and isinstance(rows, MemoryRows) and dtype == xp.float64
+    K = rows.gram(xp.float32) if coarse and isinstance(rows, MemoryRows) else rows.gram()
     R, root = unit_diagonal(K)
     # A sample of zeros has no direction; `unit_diagonal` would give it one.
     L = cholesky(R) if bool(xp.min(xp.linalg.diagonal(K)) > 0) else None
+    if coarse and (L is None or not bool(xp.min(xp.linalg.diagonal(L)) ** 2 > 1e3 * xp.finfo(xp.float32).eps)):
+        return rotate(rows)
     if L is not None:
         L *= root[:, None]
         functions = partial(solve_lower, L), partial(solve_lower, L, transposed=True)
@@ -85,7 +94,9 @@ def rotate(rows: MemoryRows | SparseRows) -> Rotation:
         size = xp.sqrt(xp.where(values > 0, values, xp.ones_like(values)))
         L, basis = U * (values / size), U / size
         functions = partial(xp.matmul, basis.T), partial(xp.matmul, basis)
-    return Rotation(MemoryRows(xp.astype(L, dtype, copy=False), rows.y, rows.sample_weight), rows, K, *functions)
+    return Rotation(
+        MemoryRows(xp.astype(L, dtype, copy=False), rows.y, rows.sample_weight), rows, K, coarse, *functions
+    )
 
 
 def _in_float64(function: Callable[[Array], Array], z: Array) -> Array:

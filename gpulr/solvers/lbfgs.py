@@ -13,11 +13,15 @@ from gpulr.device import Array, array_namespace, floats
 from gpulr.objective import Objective, Point
 from gpulr.solvers.line_search import Wolfe, line_search, search_on
 from gpulr.solvers.minimize import Look, Looks, Numbers, Solver
-from gpulr.solvers.newton import positive_inverse
+from gpulr.solvers.newton import positive_inverse, regular_inverse
 
 # Steps, changes of the gradient, and one over their product (0 for a pair that is not to be used).
 Pair = tuple[Array, Array, Array]
 Pairs = deque[Pair]
+
+# A coarse objective is minimized to this share of what is not known of it, for its minimum is much closer to the true one
+# than its cost.
+WELL_BELOW = 1e-4
 
 
 @dataclass(frozen=True)
@@ -79,9 +83,48 @@ class LBFGS(Solver):
         point = objective.visit(objective.start)
         metric = identity(objective)
         if math.prod(objective.start.shape) <= self.hessian_size:
-            H = objective.hessian(point.margins) + objective.flat_directions()
-            metric = Metric(positive_inverse(H), self.hessian_trust)
-        yield from quasi_newton(objective, point, metric, deque(maxlen=self.memory))
+            metric = Metric(_inverse_hessian(objective, point.margins), self.hessian_trust)
+        pairs: Pairs = deque(maxlen=self.memory)
+        minimize = _with_corrections if objective.coarseness > 0 else quasi_newton
+        yield from minimize(objective, point, metric, pairs)
+
+
+def _inverse_hessian(objective: Objective, Z: Array) -> Callable[[Array], Array]:
+    """Multiplies by about (∇²F)⁻¹ where the margins are Z."""
+    xp, flat, times = array_namespace(Z), objective.flat_directions(), None
+    if objective.coarseness > 0:
+        # float32 products, as those of F itself, take half the time, and are as good where they tell all directions apart.
+        times = regular_inverse(objective.hessian(xp.astype(Z, xp.float32)) + flat)
+    return times or positive_inverse(objective.hessian(Z) + flat)
+
+
+def _with_corrections(objective: Objective, point: Point, metric: Metric, pairs: Pairs) -> Looks:
+    """A look at every iterate of `quasi_newton` on a coarse objective, which is corrected at each minimum that is found."""
+    rounding = 4 * float(array_namespace(point.params).finfo(point.params.dtype).eps)
+    unknown = objective.coarseness
+    known = unknown  # relative to the cost: of smaller decrements no digit is known
+    looks, before = quasi_newton(objective, point, metric, pairs), Numbers(math.inf, math.inf, math.inf, 1.0)
+    while True:
+        for look in looks:
+            numbers = numbers_of(look)
+            if numbers.decrement <= WELL_BELOW * unknown * abs(numbers.cost):
+                break
+            yield replace(look, numbers=numbers._replace(decrement=max(numbers.decrement, known * abs(numbers.cost))))
+        looks = quasi_newton(objective, objective.corrected(look.params), metric, pairs)
+        look = next(looks)
+        yield look
+        numbers = numbers_of(look)
+        fell = numbers.cost < before.cost - rounding * abs(before.cost)
+        if not fell and numbers.decrement > 0.5 * before.decrement:
+            return
+        before, unknown = numbers, numbers.decrement / abs(numbers.cost)
+        known = WELL_BELOW * unknown
+
+
+def numbers_of(look: Look) -> Numbers:
+    """Those of a look of `quasi_newton`, which reads them."""
+    assert look.numbers is not None
+    return look.numbers
 
 
 def quasi_newton(objective: Objective, point: Point, metric: Metric, pairs: Pairs) -> Looks:

@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from gpulr.device import Array, array_namespace, available_memory
 from gpulr.linear_algebra import cholesky, cholesky_solve, eigh, rounding, unit_diagonal
@@ -90,7 +90,15 @@ def positive_inverse(H: Array) -> Callable[[Array], Array]:
     It is symmetric and positive: eigenvalues of H that are rounding, relative to a unit diagonal, count as small positive
     ones. Where H is regular to float32's rounding, it is to float32's digits, which takes half the time.
     """
-    return _inverse(H, pseudo=False)[0]
+    return regular_inverse(H) or _inverse(H, pseudo=False)[0]
+
+
+def regular_inverse(H: Array) -> Callable[[Array], Array] | None:
+    """`positive_inverse` to float32's digits; None where H is singular to its rounding."""
+    R, root = unit_diagonal(H)
+    xp = array_namespace(H)
+    L = cholesky(xp.astype(R, xp.float32))
+    return None if L is None else partial(_times, partial(cholesky_solve, L), root, L.dtype)
 
 
 def _inverse(H: Array, *, pseudo: bool) -> tuple[Callable[[Array], Array], bool]:
@@ -100,31 +108,27 @@ def _inverse(H: Array, *, pseudo: bool) -> tuple[Callable[[Array], Array], bool]
     """
     xp = array_namespace(H)
     R, root = unit_diagonal(H)
-    L = None if pseudo else cholesky(xp.astype(R, xp.float32))
-    if L is None:
-        L = cholesky(R)
+    L = cholesky(R)
     if L is not None:
-        dtype = L.dtype
-        solve: Callable[[Array], Array] = partial(cholesky_solve, L)
-    else:
-        dtype = R.dtype
-        values, vectors = eigh(R)
-        floor = values[-1] * rounding(R)
-        large = values > floor
-        inverses = 1 / xp.where(large, values, floor * xp.ones_like(values))
-        inverses = xp.where(large, inverses, xp.zeros_like(inverses)) if pseudo else inverses
+        return partial(_times, partial(cholesky_solve, L), root, L.dtype), False
+    values, vectors = eigh(R)
+    floor = values[-1] * rounding(R)
+    large = values > floor
+    inverses = 1 / xp.where(large, values, floor * xp.ones_like(values))
+    inverses = xp.where(large, inverses, xp.zeros_like(inverses)) if pseudo else inverses
 
-        def by_eigenvectors(columns: Array) -> Array:
-            return vectors @ (inverses[:, None] * (vectors.T @ columns))
+    def by_eigenvectors(columns: Array) -> Array:
+        return vectors @ (inverses[:, None] * (vectors.T @ columns))
 
-        solve = by_eigenvectors
+    return partial(_times, by_eigenvectors, root, R.dtype), True
 
-    def times(g: Array) -> Array:
-        columns = xp.astype(xp.reshape(g, (H.shape[0], -1)), H.dtype, copy=False)
-        product = solve(xp.astype(columns / root[:, None], dtype, copy=False)) / root[:, None]
-        return xp.astype(xp.reshape(product, g.shape), g.dtype, copy=False)
 
-    return times, L is None
+def _times(solve: Callable[[Array], Array], root: Array, dtype: Any, g: Array) -> Array:
+    """H⁻¹g, of g's shape and dtype, where `solve` multiplies by the inverse of H / root / rootᵀ in this dtype."""
+    xp = array_namespace(g)
+    columns = xp.astype(xp.reshape(g, (root.shape[0], -1)), root.dtype, copy=False)
+    product = solve(xp.astype(columns / root[:, None], dtype, copy=False)) / root[:, None]
+    return xp.astype(xp.reshape(product, g.shape), g.dtype, copy=False)
 
 
 def _warn_of_singular_hessian() -> None:

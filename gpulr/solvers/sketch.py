@@ -15,9 +15,9 @@ from gpulr import cost_model
 from gpulr.device import Array, array_namespace, floats
 from gpulr.linear_algebra import rounding
 from gpulr.objective import Objective, Point
-from gpulr.solvers.lbfgs import LBFGS, Metric, Pairs, identity, quasi_newton
+from gpulr.solvers.lbfgs import LBFGS, Metric, Pairs, identity, numbers_of, quasi_newton
 from gpulr.solvers.line_search import line_search
-from gpulr.solvers.minimize import Look, Looks, Numbers, Solver
+from gpulr.solvers.minimize import Look, Looks, Solver
 from gpulr.solvers.newton import newton_direction, newton_from, positive_inverse, require_room_for_hessian
 
 # The metric is given up when so many steps leave more than this share of the gradient.
@@ -210,7 +210,7 @@ def _solved(part: Objective, point: Point, metric: Metric, pairs: Pairs, most: i
     """The last look at a sample: it is no use to solve it to more digits than it has in common with all rows."""
     deserved = 0.1 * effective_parameters(part) / part.rows.y.shape[0]
     for look in islice(quasi_newton(part, point, metric, pairs), most):
-        numbers = _numbers(look)
+        numbers = numbers_of(look)
         if numbers.decrement <= deserved * abs(numbers.cost):
             break
     return look
@@ -218,15 +218,10 @@ def _solved(part: Objective, point: Point, metric: Metric, pairs: Pairs, most: i
 
 def _with_caution(look: Look, norms: list[float]) -> Look:
     """The look with a decrement that is larger by what the last step suggests, 100 where there was none; notes the norm."""
-    numbers = _numbers(look)
+    numbers = numbers_of(look)
     left = min(0.99, numbers.gradient_norm / norms[-1]) if norms and norms[-1] > 0 else 0.99
     norms.append(numbers.gradient_norm)
     return replace(look, numbers=numbers._replace(decrement=numbers.decrement / (1 - left)))
-
-
-def _numbers(look: Look) -> Numbers:
-    assert look.numbers is not None  # `quasi_newton` reads them
-    return look.numbers
 
 
 def _in_runs(m: int, count: int, seed: int) -> np.ndarray:
