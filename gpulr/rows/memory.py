@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, wraps
@@ -25,10 +26,9 @@ R = TypeVar("R")
 # GPU reads 8 MB faster than it starts the dozen kernels of a pass, so its blocks are only small beside its memory.
 BLOCK_BYTES = 8 << 20
 GPU_BLOCK_BYTES = 256 << 20
-# A large X on the host that is read as it is: into how many blocks for each core of the machine, and how many times larger
-# than usual these are at most. In array operations, whose temporaries grow with a block; and in the compiled pass, which
-# works on tiles of its own within it.
-BLOCKS_A_CORE, LARGER_BLOCKS, LARGER_COMPILED_BLOCKS = 4, 4, 8
+# How many times larger blocks of a large X on the host are at most that is read as it is. In array operations, whose
+# temporaries grow with a block; and in the compiled pass, which works on tiles of its own within it.
+LARGER_BLOCKS, LARGER_COMPILED_BLOCKS = 8, 16
 
 # A block on a GPU with what is computed from it, a product or a square of its size and their sum.
 COPIES_OF_A_BLOCK = 4
@@ -359,11 +359,15 @@ def block_bytes(X: Array) -> int:
 
 
 def _host_block_bytes(X: Array, times: int) -> int:
-    """The size of a block of a NumPy X: that of small data, or a share of X up to so many times as much.
+    """The size of a block of a NumPy X, of which each core gets as many: two, but of the usual size at least and of so many
+    times as much at most.
 
-    The share is that of the machine's cores, not of the threads in use, so that their number does not change the bits.
+    The cores are those of the machine, not the threads in use, so that their number does not change the bits.
     """
-    return min(max(BLOCK_BYTES, int(X.nbytes) // (BLOCKS_A_CORE * cores())), times * BLOCK_BYTES)
+    usual = X.nbytes / BLOCK_BYTES
+    least = max(1, usual / times, min(usual, 2 * cores()))
+    blocks = 1 if usual <= 1 else cores() * math.ceil(least / cores())
+    return int(max(1, math.ceil(X.shape[0] / blocks)) * X.shape[1] * X.itemsize)
 
 
 def _fitting(size: int, free: int) -> int:

@@ -18,7 +18,13 @@ from gpulr.objective import Objective, Point
 from gpulr.solvers.lbfgs import LBFGS, Metric, Pairs, identity, numbers_of, quasi_newton
 from gpulr.solvers.line_search import line_search
 from gpulr.solvers.minimize import Look, Looks, Solver
-from gpulr.solvers.newton import newton_direction, newton_from, positive_inverse, require_room_for_hessian
+from gpulr.solvers.newton import (
+    newton_direction,
+    newton_from,
+    positive_inverse,
+    regular_inverse,
+    require_room_for_hessian,
+)
 
 # The metric is given up when so many steps leave more than this share of the gradient.
 SLOW_STEPS, SLOW_SHARE = 4, 0.3
@@ -86,12 +92,14 @@ class Sketch(Solver):
                 break
         else:
             return
-        point, n = objective.visit(look.params), p.shape[0]
-        affordable = n <= 10 * cost_model.PASS  # the Hessian of all rows takes no longer than ten passes
-        if affordable and p.ndim == 1:
+        point, metric = objective.visit(look.params), identity(objective)
+        newton = False
+        if p.shape[0] <= 10 * cost_model.PASS:  # the Hessian of all rows takes no longer than ten passes
+            H = objective.shared_hessian(point.margins)
+            newton, metric = p.ndim == 1 and regular_inverse(H) is not None, _sampled(H)
+        if newton:
             following = newton_from(objective, point)
         else:
-            metric = _sampled(objective.shared_hessian(point.margins)) if affordable else identity(objective)
             following = quasi_newton(objective, point, metric, deque(maxlen=self.memory))
         next(following)  # it was looked at above
         for look in following:
@@ -100,7 +108,8 @@ class Sketch(Solver):
     def _learn(self, objective: Objective, pairs: Pairs) -> tuple[Array, Metric]:
         """Where to start on all rows and with which H₀; fills the pairs.
 
-        In float32, whose digits are more than those that a sample has in common with all rows; unless numbers overflow.
+        In float32, whose digits are more than those that a sample has in common with all rows; unless they do not tell all
+        directions apart, or numbers overflow.
         """
         m, n = objective.rows.y.shape[0], objective.start.shape[0]
         require_room_for_hessian(objective, n)
@@ -118,22 +127,23 @@ class Sketch(Solver):
 
 
 def _by_newton(objective: Objective, seed: int, pairs: Pairs, dtype: Any) -> tuple[Array, Metric] | None:
-    """Steps 1 and 2 of `Sketch` for cheap Hessians; None where numbers overflow in the dtype."""
+    """Steps 1 and 2 of `Sketch` for cheap Hessians; None where the dtype will not do, see `_will_do`."""
     m, n = objective.rows.y.shape[0], objective.start.shape[0]
     d = max(n / 10, effective_parameters(objective))  # n rows cost next to nothing
     few, many = round(10 * d), round(max(20 * d, m / 16 * d / n))
     rows = _in_runs(m, many, seed)
     small, large = _sample(objective, rows[:few], dtype), _sample(objective, rows, dtype)
     point = small.visit(small.start)
-    if not _finite(point.gradient):
+    H = small.hessian(point.margins)
+    if not _will_do(H, objective, dtype):
         return None
     for _ in range(3):
-        H = small.hessian(point.margins)
         direction, _ = newton_direction(H, point.gradient)
         found = line_search(small, point, direction)
         if found is None:
             break
         point, _ = found
+        H = small.hessian(point.margins)
     point = large.visit(point.params)
     if not _finite(point.gradient):
         return None
@@ -147,14 +157,14 @@ def _by_newton(objective: Objective, seed: int, pairs: Pairs, dtype: Any) -> tup
 def _by_gram(objective: Objective, seed: int, pairs: Pairs, dtype: Any) -> tuple[Array, Metric] | None:
     """The start of `Sketch` for expensive Hessians: H₀ at equal probabilities, where features depend on each other.
 
-    None where numbers overflow in the dtype.
+    None where the dtype will not do, see `_will_do`.
     """
     m, n = objective.rows.y.shape[0], objective.start.shape[0]
     end = round(6 * effective_parameters(objective))
     middle = max(n, end)
     rows = _in_runs(m, middle + max(4 * n, m // 16), seed)
     H = _at_equal_probabilities(objective, rows[:n], dtype)
-    if not _finite(array_namespace(H).linalg.diagonal(H)):
+    if not _will_do(H, objective, dtype):
         return None
     if not _correlated(H, objective.ridge_diagonal(H), n):
         return objective.start, identity(objective)
@@ -231,6 +241,12 @@ def _in_runs(m: int, count: int, seed: int) -> np.ndarray:
     starts = np.random.default_rng(seed).permutation(-(-m // run))[: count // run + 2] * run
     rows = (starts[:, None] + np.arange(run)).ravel()
     return rows[rows < m][:count]
+
+
+def _will_do(H: Array, objective: Objective, dtype: Any) -> bool:
+    """Whether the Hessian H of a sample in this dtype is finite, and if that is narrower than the computation, regular."""
+    finite = _finite(array_namespace(H).linalg.diagonal(H))
+    return finite and (dtype == objective.start.dtype or regular_inverse(H) is not None)
 
 
 def _finite(a: Array) -> bool:
