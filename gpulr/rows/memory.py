@@ -298,7 +298,10 @@ class MemoryRows:
             s = xp.ones_like(self.y[rows]) if self.sample_weight is None else self.sample_weight[rows]
             return [xp.astype(products.rmatmul(part, s), xp.float64, copy=False) for part in (block, block**2)]
 
-        first, second = added(self._ordered(of_block, blocks))
+        # Several blocks at once a worker: their sums take as long to hand over as a small block to add up.
+        few = math.ceil(len(blocks) / (4 * cores()))
+        runs = [blocks[start : start + few] for start in range(0, len(blocks), few)]
+        first, second = added(self._ordered(lambda run: added(map(of_block, run)), runs))
         mean = first / total
         variance = second / total - mean**2
         spread = xp.sqrt(xp.where(variance < 0, xp.zeros_like(variance), variance))
