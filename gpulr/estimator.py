@@ -388,7 +388,8 @@ class LogisticRegression(LinearClassifierMixin, SparseCoefMixin, BaseEstimator):
         can_rotate = n > m and self._l1() == 0 and not self.standardize and precondition and gram_fits(m, rows.y)
         name, gram = self._plan(rows, 1 if k == 2 else k, can_rotate)
         objective = original = self._objective(rows, moments, w, b, precondition)
-        rotation = rotate(rows, coarse=name == "lbfgs") if gram else None
+        # Without a penalty separable samples have no minimum: nothing to correct.
+        rotation = rotate(rows, coarse=name == "lbfgs" and math.inf != self.C) if gram else None
         if rotation is not None:
             objective = self._objective(rotation.rows, rotation.rows.moments(), rotation.forward(w), b, precondition)
         if rotation is not None and rotation.coarse:
@@ -406,6 +407,7 @@ class LogisticRegression(LinearClassifierMixin, SparseCoefMixin, BaseEstimator):
         m, n = rows.y.shape[0], self.n_features_in_
         stored = rows.X.nnz if isinstance(rows, SparseRows) else None
         double = bool(array_namespace(rows.y).finfo(rows.y.dtype).bits == 64)
+        may_be_coarse = double and isinstance(rows, MemoryRows)
 
         if not isinstance(self.solver, str):
             name = next(name for name, kind in SOLVERS.items() if isinstance(self.solver, kind))
@@ -414,7 +416,7 @@ class LogisticRegression(LinearClassifierMixin, SparseCoefMixin, BaseEstimator):
         if name != "auto":
             # Newton's Hessian has n² numbers elsewhere.
             passes = {"newton": 1e9, "gd": 1000, "sgd": 100}.get(name, cost_model.lbfgs_passes(double))
-            coarse = double and name == "lbfgs"
+            coarse = may_be_coarse and name == "lbfgs"
             return name, can_rotate and cost_model.gram_pays(m, n, passes, outputs, stored, coarse=coarse)
         free = available_memory(rows.y)  # asked once: for small samples the files that tell take as long as a pass
 
@@ -427,7 +429,7 @@ class LogisticRegression(LinearClassifierMixin, SparseCoefMixin, BaseEstimator):
         plans = {(name, False): cost for name, cost in costs.items()}
         if can_rotate:
             plans |= {
-                (name, True): cost + cost_model.gram_space(m, n, coarse=double and name == "lbfgs")
+                (name, True): cost + cost_model.gram_space(m, n, coarse=may_be_coarse and name == "lbfgs")
                 for name, cost in cost_model.gram_solvers(m, outputs, double=double).items()
             }
         sizes = {("newton", False): n * outputs, ("sketch", False): n, ("newton", True): m * outputs}

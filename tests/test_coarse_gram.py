@@ -89,3 +89,22 @@ def test_samples_that_float32_cannot_tell_apart_get_a_matrix_in_float64(rng):
     rotation = rotate(rows, coarse=True)
     assert not rotation.coarse
     np.testing.assert_allclose(rotation.gram, X @ X.T, rtol=1e-12)
+
+
+@pytest.mark.parametrize("fit_intercept", [False, True])
+@pytest.mark.parametrize(("mean", "C"), [(1, 1), (3, 100), (20, 100), (25, 1)])
+def test_columns_off_zero_are_fitted_as_well_as_others(mean, C, fit_intercept, rng):
+    # A cost that is off by the coarseness must not look like one that does not fall any more.
+    X, y = mean + rng.normal(size=(200, 450)), np.arange(200) % 2
+    options = {"C": C, "fit_intercept": fit_intercept}
+    exact = LogisticRegression(solver="newton", tol=1e-8, **options).fit(X, y)
+    found = LogisticRegression(solver="lbfgs", max_iter=1000, **options).fit(X, y)
+    assert found.solver_ == "gram-lbfgs"
+    assert found.objective_ == pytest.approx(exact.objective_, rel=1e-12)
+
+
+def test_wide_integers_far_from_zero_keep_their_digits(rng):
+    X, y = 10**9 + rng.integers(0, 100, (60, 4000)), np.arange(60) % 2
+    exact = LogisticRegression(solver="newton", tol=1e-8).fit(X, y)
+    found = LogisticRegression(solver="lbfgs", max_iter=1000).fit(X, y)
+    assert found.objective_ == pytest.approx(exact.objective_, rel=1e-12)

@@ -183,7 +183,7 @@ class MemoryRows:
         exact: 64 × 64 × 3 pixels overflow the 24 bits of a float32, and K is formed only once.
         """
         xp, (m, n), X = array_namespace(self.X, self.y), self.X.shape, self.stored()
-        dtype = dtype or (self.y.dtype if _is_floating(X) else xp.float64)
+        dtype = dtype or (self.y.dtype if is_floating(X) else xp.float64)
         spread = in_blocks() and is_numpy_array(self.X)
         if spread and m > GRAM_TILE:
             return self._gram_by_tiles(dtype)
@@ -407,20 +407,21 @@ def _converted(X: Array, dtype: object, origin: Array | None) -> Array:
     """X − origin in this dtype; X itself where nothing is to be done."""
     xp = array_namespace(X)
     # Numbers of more digits than the result has are subtracted first, so that the digits that stay are those that differ.
-    if origin is not None and _has_more_digits(X, dtype):
-        return xp.astype(X - xp.astype(origin, X.dtype, copy=False), dtype)
+    if origin is not None and (_has_more_digits(X, dtype) or not is_floating(X)):
+        wide = X.dtype if is_floating(X) else xp.float64
+        return xp.astype(xp.astype(X, wide, copy=False) - xp.astype(origin, wide, copy=False), dtype)
     X = xp.astype(X, dtype, copy=False)
     return X if origin is None else X - xp.astype(origin, dtype, copy=False)
 
 
-def _is_floating(X: Array) -> bool:
+def is_floating(X: Array) -> bool:
     """Whether X holds floats; bfloat16 too, which NumPy and CuPy have from elsewhere and the standard does not know."""
     return getattr(X.dtype, "name", "") == "bfloat16" or bool(array_namespace(X).isdtype(X.dtype, "real floating"))
 
 
 def _has_more_digits(X: Array, dtype: object) -> bool:
     """Whether X holds floats wider than a floating dtype."""
-    return _is_floating(X) and 8 * _itemsize(X.dtype) > array_namespace(X).finfo(dtype).bits
+    return is_floating(X) and 8 * _itemsize(X.dtype) > array_namespace(X).finfo(dtype).bits
 
 
 def added_and_joined(blocks: Iterator[tuple[list[Array], Array]]) -> tuple[list[Array], Array]:

@@ -23,7 +23,7 @@ from array_api_compat import device
 from gpulr import cost_model
 from gpulr.device import Array, array_namespace, available_memory
 from gpulr.linear_algebra import cholesky, eigh, solve_lower, unit_diagonal
-from gpulr.rows.memory import MemoryRows
+from gpulr.rows.memory import MemoryRows, is_floating
 from gpulr.rows.sparse import SparseRows
 
 
@@ -72,16 +72,17 @@ def gram_pays(m: int, n: int, iterations: int, like: Array) -> bool:
 def rotate(rows: MemoryRows | SparseRows, *, coarse: bool = False) -> Rotation:
     """The rows in Gram space. K = XXᵀ is added up and factorized in float64, since it squares the condition of X.
 
-    With `coarse`, dense rows for a computation in float64 have a K of float32 products; unless samples depend on each other
-    so much that its rounding would be more than a thousandth of what tells them apart.
+    With `coarse`, dense floating rows for a computation in float64 have a K of float32 products; unless samples depend on
+    each other so much that a pivot of K is less than a million times its rounding.
     """
     xp, dtype = array_namespace(rows.y), rows.y.dtype
-    coarse = coarse and isinstance(rows, MemoryRows) and dtype == xp.float64
+    coarse = coarse and isinstance(rows, MemoryRows) and dtype == xp.float64 and is_floating(rows.X)
     K = rows.gram(xp.float32) if coarse and isinstance(rows, MemoryRows) else rows.gram()
     R, root = unit_diagonal(K)
     # A sample of zeros has no direction; `unit_diagonal` would give it one.
     L = cholesky(R) if bool(xp.min(xp.linalg.diagonal(K)) > 0) else None
-    if coarse and (L is None or not bool(xp.min(xp.linalg.diagonal(L)) ** 2 > 1e3 * xp.finfo(xp.float32).eps)):
+    if coarse and (L is None or not bool(xp.min(xp.linalg.diagonal(L)) ** 2 > 1e6 * xp.finfo(xp.float32).eps)):
+        del K, R, root, L  # there is room for one of each
         return rotate(rows)
     if L is not None:
         L *= root[:, None]

@@ -102,14 +102,14 @@ def _with_corrections(objective: Objective, point: Point, metric: Metric, pairs:
     """A look at every iterate of `quasi_newton` on a coarse objective, which is corrected at each minimum that is found."""
     rounding = 4 * float(array_namespace(point.params).finfo(point.params.dtype).eps)
     unknown = objective.coarseness
-    known = unknown  # relative to the cost: of smaller decrements no digit is known
+    floor = math.inf  # what the decrement may be at least, relative to the cost: nothing is known before a correction
     looks, before = quasi_newton(objective, point, metric, pairs), Numbers(math.inf, math.inf, math.inf, 1.0)
     while True:
         for look in looks:
             numbers = numbers_of(look)
             if numbers.decrement <= WELL_BELOW * unknown * abs(numbers.cost):
                 break
-            yield replace(look, numbers=numbers._replace(decrement=max(numbers.decrement, known * abs(numbers.cost))))
+            yield replace(look, numbers=numbers._replace(decrement=max(numbers.decrement, floor * abs(numbers.cost))))
         looks = quasi_newton(objective, objective.corrected(look.params), metric, pairs)
         look = next(looks)
         yield look
@@ -118,7 +118,7 @@ def _with_corrections(objective: Objective, point: Point, metric: Metric, pairs:
         if not fell and numbers.decrement > 0.5 * before.decrement:
             return
         before, unknown = numbers, numbers.decrement / abs(numbers.cost)
-        known = WELL_BELOW * unknown
+        floor = WELL_BELOW * unknown
 
 
 def numbers_of(look: Look) -> Numbers:
