@@ -513,13 +513,13 @@ class LogisticRegression(LinearClassifierMixin, SparseCoefMixin, BaseEstimator):
         objective, callback = problem.objective, _callbacks(_with_weights(self.callback, problem), self.verbose)
         result = minimize(objective, problem.solver, max_iter=self.max_iter, tol=self.tol, callback=callback)
         if problem.rotation is not None:
-            original, reads, point = problem.original, objective.reads, None
+            original, reads, point = problem.original, objective.reads + 1, None  # a read made K
             if isinstance(objective, CoarseGram) and objective.anchor is result.params:
                 point = objective.exact
             if point is None:
                 w, b = objective.raw(result.params)
                 point = original.visit(original.params(problem.rotation.back(w), b))
-                reads += 3
+                reads += 2
             objective = replace(original, start=point.params, reads=reads)
             result = self._confirmed(result, objective, point)
         self._warn_unless_converged(result, problem.name)

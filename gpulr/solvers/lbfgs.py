@@ -101,24 +101,25 @@ def _inverse_hessian(objective: Objective, Z: Array) -> Callable[[Array], Array]
 def _with_corrections(objective: Objective, point: Point, metric: Metric, pairs: Pairs) -> Looks:
     """A look at every iterate of `quasi_newton` on a coarse objective, which is corrected at each minimum that is found."""
     rounding = 4 * float(array_namespace(point.params).finfo(point.params.dtype).eps)
-    unknown = objective.coarseness
-    floor = math.inf  # what the decrement may be at least, relative to the cost: nothing is known before a correction
-    looks, before = quasi_newton(objective, point, metric, pairs), Numbers(math.inf, math.inf, math.inf, 1.0)
+    looks = quasi_newton(objective, point, metric, pairs)
+    before: Numbers | None = None  # of the last correction
     while True:
         for look in looks:
             numbers = numbers_of(look)
-            if numbers.decrement <= WELL_BELOW * unknown * abs(numbers.cost):
+            unknown = objective.coarseness * abs(numbers.cost) if before is None else before.decrement
+            if numbers.decrement <= WELL_BELOW * unknown:
                 break
-            yield replace(look, numbers=numbers._replace(decrement=max(numbers.decrement, floor * abs(numbers.cost))))
+            # Before a correction it is not known how far the true cost has to fall.
+            yield look if before is not None else replace(look, numbers=numbers._replace(decrement=math.inf))
         looks = quasi_newton(objective, objective.corrected(look.params), metric, pairs)
         look = next(looks)
         yield look
         numbers = numbers_of(look)
-        fell = numbers.cost < before.cost - rounding * abs(before.cost)
-        if not fell and numbers.decrement > 0.5 * before.decrement:
-            return
-        before, unknown = numbers, numbers.decrement / abs(numbers.cost)
-        floor = WELL_BELOW * unknown
+        if before is not None:
+            fell = numbers.cost < before.cost - rounding * abs(before.cost)
+            if not fell and numbers.decrement > 0.5 * before.decrement:
+                return
+        before = numbers
 
 
 def numbers_of(look: Look) -> Numbers:

@@ -40,13 +40,15 @@ class Newton(Solver):
         yield from newton_from(objective, objective.visit(objective.start))
 
 
-def newton_from(objective: Objective, start: Point) -> Looks:
-    """A look at every iterate of `Newton`, from a point on."""
+def newton_from(objective: Objective, start: Point, H: Array | None = None) -> Looks:
+    """A look at every iterate of `Newton`, from a point on, whose Hessian H may be known."""
     point: Point | None = start
     regular = objective.flat_directions()
     unpenalized, warned = is_zero(objective.ridge), False
     while point is not None:
-        direction, singular = newton_direction(objective.hessian(point.margins) + regular, point.gradient)
+        H = objective.hessian(point.margins) if H is None else H
+        direction, singular = newton_direction(H + regular, point.gradient)
+        H = None
         if singular and unpenalized and not warned:
             warned = True
             _warn_of_singular_hessian()

@@ -41,8 +41,8 @@ class Sketch(Solver):
     1. three Newton steps on 10 d rows;
     2. steps on d/n of m/16 rows, from the last of these Hessians, until the decrement is a tenth of what separates their
        minimum from that of all rows, about d/rows of the cost;
-    3. steps on all rows from the Hessian of those rows there, H₀. (One where 2. begins takes as long, and the minimum of
-       10 d rows is not close enough: it costs a step on all rows.)
+    3. steps on all rows, from the Hessian H₀ of those rows where 2. ends. (The Hessian of where 2. begins takes as long, but
+       the minimum of 10 d rows is not close enough: it costs a step more on all rows.)
 
     Otherwise H₀ is the Hessian of 6 d rows at equal probabilities, which all classes share; after a few steps on other m/16
     rows follows 3. Where the features of n rows are no more correlated than by chance, 3 starts at once, without H₀.
@@ -92,14 +92,13 @@ class Sketch(Solver):
                 break
         else:
             return
-        point, metric = objective.visit(look.params), identity(objective)
-        newton = False
-        if p.shape[0] <= 10 * cost_model.PASS:  # the Hessian of all rows takes no longer than ten passes
-            H = objective.shared_hessian(point.margins)
-            newton, metric = p.ndim == 1 and regular_inverse(H) is not None, _sampled(H)
-        if newton:
-            following = newton_from(objective, point)
+        point = objective.visit(look.params)
+        # The Hessian of all rows, where it takes no longer than ten passes.
+        H = objective.shared_hessian(point.margins) if p.shape[0] <= 10 * cost_model.PASS else None
+        if H is not None and p.ndim == 1 and regular_inverse(H) is not None:
+            following = newton_from(objective, point, H)
         else:
+            metric = identity(objective) if H is None else _sampled(H)
             following = quasi_newton(objective, point, metric, deque(maxlen=self.memory))
         next(following)  # it was looked at above
         for look in following:
@@ -136,6 +135,7 @@ def _by_newton(objective: Objective, seed: int, pairs: Pairs, dtype: Any) -> tup
     point = small.visit(small.start)
     H = small.hessian(point.margins)
     if not _will_do(H, objective, dtype):
+        _count(objective, small)
         return None
     for _ in range(3):
         direction, _ = newton_direction(H, point.gradient)
@@ -146,6 +146,7 @@ def _by_newton(objective: Objective, seed: int, pairs: Pairs, dtype: Any) -> tup
         H = small.hessian(point.margins)
     point = large.visit(point.params)
     if not _finite(point.gradient):
+        _count(objective, small, large)
         return None
     look = _solved(large, point, _sampled(H), pairs, most=30)
     pairs.clear()  # the Hessian of where they end tells more than they do
@@ -174,6 +175,7 @@ def _by_gram(objective: Objective, seed: int, pairs: Pairs, dtype: Any) -> tuple
     other = _sample(objective, rows[middle:], dtype)
     point = other.visit(other.start)
     if not _finite(point.gradient):
+        _count(objective, other)
         return None
     look = _solved(other, point, metric, pairs, most=8)
     _count(objective, other)
