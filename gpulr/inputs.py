@@ -155,8 +155,9 @@ def _distinct(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
             offset = labels  # 0, 1, ... as they mostly are: indices already
             if least != 0 or labels.dtype != np.int64:
                 offset = np.subtract(labels, labels.dtype.type(least), dtype=np.int64, casting="unsafe")
-            there = np.zeros(greatest - least + 1, bool)
-            there[offset] = True
+            there = np.full(greatest - least + 1, greatest - least < 2)  # the least and the greatest are
+            if not there.all():
+                there[offset] = True
             found = (np.flatnonzero(there) + least).astype(labels.dtype)
             return found, offset if there.all() else (np.cumsum(there) - 1)[offset]
     found, codes = np.unique(labels, return_inverse=True)

@@ -36,9 +36,12 @@ COPIES_OF_A_BLOCK = 4
 # Rows of the Gram matrix that one core computes at a time, and the columns of X that they are products of.
 GRAM_TILE, GRAM_PANEL = 256, 4096
 
+# Products in a Hessian from which on its rows are spread over the cores even where a block could hold them.
+WORTH_SPREADING = 1 << 26
+
 # Rows that `about_moments` looks at, at least and at most, in so many runs; how many numbers of X it takes beyond the least;
 # and from how many in X on.
-SAMPLE, SAMPLE_RUNS, SAMPLE_NUMBERS, WORTH_SAMPLING = (256, 16384), 32, 1 << 21, 1 << 20
+SAMPLE, SAMPLE_RUNS, SAMPLE_NUMBERS, WORTH_SAMPLING = (256, 2048), 32, 1 << 19, 1 << 20
 
 
 def _with_room(method: Callable[Concatenate[MemoryRows, P], R]) -> Callable[Concatenate[MemoryRows, P], R]:
@@ -105,21 +108,19 @@ class MemoryRows:
             for part in (self.y, self.sample_weight)
         )
         if dtype != self.y.dtype and _has_more_digits(self.X, dtype):
-            return MemoryRows(self._narrowed(indices, dtype), y, s, share)
-        stored = self.stored()
-        # NumPy's take would copy all of an X in Fortran order first.
-        X = stored[indices] if is_numpy_array(stored) else xp.take(stored, indices, axis=0)
-        return MemoryRows(X, y, s, share, self.origin)
+            return MemoryRows(self._taken(indices, dtype, self.origin), y, s, share)
+        return MemoryRows(self._taken(indices, self.X.dtype, None), y, s, share, self.origin)
 
-    def _narrowed(self, indices: Array, dtype: Any) -> Array:
-        """Some rows less the origin, in a narrower dtype; on the host by blocks, for memory for a wide copy is dear."""
+    def _taken(self, indices: Array, dtype: Any, origin: Array | None) -> Array:
+        """Some rows less `origin` in this dtype; on the host by blocks: on all cores, and without a wide copy of all."""
         xp, n, stored = array_namespace(self.X), self.X.shape[1], self.stored()
         if not is_numpy_array(self.X):
-            return _converted(xp.take(stored, indices, axis=0), dtype, self.origin)
+            return _converted(xp.take(stored, indices, axis=0), dtype, origin)
         X = xp.empty((indices.shape[0], n), dtype=dtype)  # NumPy's
 
         def copy(rows: slice) -> None:
-            X[rows] = _converted(stored[indices[rows]], dtype, self.origin)
+            # NumPy's take would copy all of an X in Fortran order first.
+            X[rows] = _converted(stored[indices[rows]], dtype, origin)
 
         for _ in self._ordered(copy, _slices(X, self.X.dtype, self._block_bytes // 2, always=True)):
             pass
@@ -252,11 +253,22 @@ class MemoryRows:
             square, single = products.matmul(block.T, block), products.rmatmul(block, root)
             return [xp.astype(part, xp.float64, copy=False) for part in (square, single)]
 
-        # The product with √d is a copy, so it is made in blocks even where X needs no conversion. On the host they have at
-        # least n/4 rows, for each takes a matrix (n, n) to be added.
         n = self.X.shape[1] if columns is None else columns.shape[0]
-        square, single = added(self._ordered(of_block, self._blocks(d.dtype, always=True, rows=-(-n // 4))))
+        square, single = added(self._ordered(of_block, self._blocks_of_products(n, d.dtype)))
         return square, single
+
+    def _blocks_of_products(self, n: int, dtype: object) -> list[slice]:
+        """Blocks for matrices (n, n); on the host as many for each core, where these have something to do.
+
+        A product with √d is a copy, so there are blocks even where X needs no conversion. On the host they have at least n/4
+        rows, for each takes a matrix to be added.
+        """
+        m, least = self.X.shape[0], -(-n // 4)
+        blocks = self._blocks(dtype, always=True, rows=least)
+        if is_numpy_array(self.X) and m * n * n >= WORTH_SPREADING:
+            count = cores() * math.ceil(len(blocks) / cores())
+            blocks = _steps(m, max(least, math.ceil(m / count)))
+        return blocks
 
     def about_moments(self) -> tuple[Array, Array]:
         """`moments` to a few percent, from some rows spread evenly over all; exact where they see no deviation.
@@ -268,13 +280,9 @@ class MemoryRows:
         if 2 * count > m or m * n < WORTH_SAMPLING:
             return self.moments()
         length, step = count // SAMPLE_RUNS, m // SAMPLE_RUNS
-        if is_numpy_array(self.X):  # as they lie: memory for a copy takes longer to get than the moments
-            runs = [slice(start, start + length) for start in range(0, SAMPLE_RUNS * step, step)]
-            mean, spread = self._moments(runs, self.total_weight * SAMPLE_RUNS * length / m)
-        else:
-            starts = xp.arange(SAMPLE_RUNS, device=device(self.y)) * step
-            rows = xp.reshape(starts[:, None] + xp.arange(length, device=device(self.y)), (-1,))
-            mean, spread = self.take(rows).moments()
+        starts = xp.arange(SAMPLE_RUNS, device=device(self.y)) * step
+        rows = xp.reshape(starts[:, None] + xp.arange(length, device=device(self.y)), (-1,))
+        mean, spread = self.take(rows).moments()
         spread = _shrunk(spread, 1 / (2 * SAMPLE_RUNS * length))
         (rare,) = xp.nonzero(spread == 0)
         if rare.shape[0]:
@@ -285,11 +293,7 @@ class MemoryRows:
     @_with_room
     def moments(self) -> tuple[Array, Array]:
         """Weighted mean and standard deviation of each column of X itself, whatever the origin: (n,), (n,) in float64."""
-        return self._moments(self._blocks(self.y.dtype, always=True), self.total_weight)
-
-    def _moments(self, blocks: list[slice], total: float) -> tuple[Array, Array]:
-        """Of the rows in some blocks, whose weights add up to `total`."""
-        xp, dtype = array_namespace(self.X, self.y), self.y.dtype
+        xp, dtype, total = array_namespace(self.X, self.y), self.y.dtype, self.total_weight
         # Moments about the first row: those about zero lose all digits when a column is far from zero.
         origin = xp.astype(self.stored(slice(0, 1))[0, :], xp.float64)
 
@@ -299,6 +303,7 @@ class MemoryRows:
             return [xp.astype(products.rmatmul(part, s), xp.float64, copy=False) for part in (block, block**2)]
 
         # Several blocks at once a worker: their sums take as long to hand over as a small block to add up.
+        blocks = self._blocks(dtype, always=True)
         few = math.ceil(len(blocks) / (4 * cores()))
         runs = [blocks[start : start + few] for start in range(0, len(blocks), few)]
         first, second = added(self._ordered(lambda run: added(map(of_block, run)), runs))
