@@ -41,7 +41,7 @@ WORTH_SPREADING = 1 << 26
 
 # Rows that `about_moments` looks at, at least and at most, in so many runs; how many numbers of X it takes beyond the least;
 # and from how many in X on.
-SAMPLE, SAMPLE_RUNS, SAMPLE_NUMBERS, WORTH_SAMPLING = (256, 2048), 32, 1 << 19, 1 << 20
+SAMPLE, SAMPLE_RUNS, SAMPLE_NUMBERS, WORTH_SAMPLING = (128, 2048), 32, 1 << 19, 1 << 20
 
 
 def _with_room(method: Callable[Concatenate[MemoryRows, P], R]) -> Callable[Concatenate[MemoryRows, P], R]:

@@ -11,6 +11,7 @@ from typing import ClassVar
 from gpulr import cost_model
 from gpulr.device import Array, array_namespace, floats
 from gpulr.objective import Objective, Point
+from gpulr.products import inner
 from gpulr.solvers.line_search import Wolfe, line_search, search_on
 from gpulr.solvers.minimize import Look, Looks, Numbers, Solver
 from gpulr.solvers.newton import positive_inverse, regular_inverse
@@ -175,7 +176,7 @@ def quasi_newton(objective: Objective, point: Point, metric: Metric, pairs: Pair
 def _aim(pairs: Pairs, metric: Metric, point: Point) -> tuple[Array, Look]:
     """The direction −H⁻¹g from a point, and the look at it."""
     direction = -_times_inverse_hessian(pairs, metric, point.gradient)
-    decrement = -0.5 * array_namespace(direction).sum(point.gradient * direction)
+    decrement = -0.5 * inner(point.gradient, direction)
     return direction, Look(point.params, point.cost, point.gradient, decrement)
 
 
@@ -183,7 +184,7 @@ def _pair(before: Point, after: Point) -> Pair:
     """What the step from `before` to `after` tells of the Hessian."""
     xp = array_namespace(after.params)
     s, y = after.params - before.params, after.gradient - before.gradient
-    curvature = xp.sum(s * y)
+    curvature = inner(s, y)
     # Convexity makes sᵀy > 0 but for rounding; a pair of weight 0 has no effect below.
     return s, y, xp.where(curvature > 0, 1 / curvature, xp.zeros_like(curvature))
 
@@ -194,17 +195,16 @@ def _added(pairs: Pairs, pair: Pair) -> Pairs:
 
 def _times_inverse_hessian(pairs: Pairs, metric: Metric, g: Array) -> Array:
     """H⁻¹ g by the two-loop recursion, without a look at a number on the host."""
-    xp = array_namespace(g)
     alphas = []
     for s, y, rho in reversed(pairs):
-        alpha = rho * xp.sum(s * g)
+        alpha = rho * inner(s, g)
         g = g - alpha * y
         alphas.append(alpha)
     g = metric.times(g)
     if pairs and metric.trust < math.inf:
         g = g * _factor(pairs[-1], metric)
     for (s, y, rho), alpha in zip(pairs, reversed(alphas), strict=True):
-        g = g + (alpha - rho * xp.sum(y * g)) * s
+        g = g + (alpha - rho * inner(y, g)) * s
     return g
 
 
@@ -213,5 +213,5 @@ def _factor(pair: Pair, metric: Metric) -> Array:
     _, y, rho = pair
     xp = array_namespace(y)
     ones = xp.ones_like(rho)
-    ratio = xp.where(rho > 0, 1 / (rho * xp.sum(y * metric.times(y))), ones)
+    ratio = xp.where(rho > 0, 1 / (rho * inner(y, metric.times(y))), ones)
     return xp.where((ratio > metric.trust) | (ratio < 1 / metric.trust), ratio, ones)
