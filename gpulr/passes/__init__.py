@@ -108,7 +108,7 @@ def _fastest(X: Array) -> str:
 
 
 def _compiled_pays(X: Array) -> bool:
-    if X.nbytes < REPAYS_CALLING:
+    if X.nbytes < REPAYS_CALLING or not X.dtype.isnative:  # numba knows the processor's byte order only
         return False
     half = X.dtype.name == "float16"
     repaid = "numba" in sys.modules or X.nbytes >= (REPAYS_LOADING_HALF if half else REPAYS_LOADING)
