@@ -113,6 +113,7 @@ def test_the_compiled_pass_is_taken_where_it_repays_loading(monkeypatch):
     monkeypatch.setattr("gpulr.passes.REPAYS_CALLING", 1)
     monkeypatch.delitem(sys.modules, "numba", raising=False)
     assert named("auto", X)[0] == "compiled"
+    assert named("auto", X.astype(X.dtype.newbyteorder()))[0] == "blocked"  # which the compiled pass refuses
     assert named("auto", X[:2])[0] == "blocked"
     monkeypatch.setitem(sys.modules, "numba", object())
     assert named("auto", X[:2])[0] == "compiled"

@@ -302,8 +302,8 @@ class MemoryRows:
             s = xp.ones_like(self.y[rows]) if self.sample_weight is None else self.sample_weight[rows]
             return [xp.astype(products.rmatmul(part, s), xp.float64, copy=False) for part in (block, block**2)]
 
-        # Several blocks at once a worker: their sums take as long to hand over as a small block to add up.
         blocks = self._blocks(dtype, always=True)
+        # Several blocks at once a worker: their sums take as long to hand over as a small block to add up.
         few = math.ceil(len(blocks) / (4 * cores()))
         runs = [blocks[start : start + few] for start in range(0, len(blocks), few)]
         first, second = added(self._ordered(lambda run: added(map(of_block, run)), runs))

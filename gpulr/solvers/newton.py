@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 from gpulr.device import Array, array_namespace, available_memory
 from gpulr.linear_algebra import cholesky, cholesky_solve, eigh, rounding, unit_diagonal
 from gpulr.objective import Objective, Point
+from gpulr.products import inner
 from gpulr.solvers.line_search import line_search
 from gpulr.solvers.minimize import Look, Looks, Solver
 
@@ -52,8 +53,7 @@ def newton_from(objective: Objective, start: Point, H: Array | None = None) -> L
         if singular and unpenalized and not warned:
             warned = True
             _warn_of_singular_hessian()
-        slope = array_namespace(direction).sum(point.gradient * direction)
-        yield Look(point.params, point.cost, point.gradient, -0.5 * slope)
+        yield Look(point.params, point.cost, point.gradient, -0.5 * inner(point.gradient, direction))
         found = line_search(objective, point, direction)
         point = None if found is None else found[0]
 
