@@ -41,7 +41,7 @@ def one_core_a_block() -> Iterator[None]:
     """Within this, BLAS has one thread, and `ordered` works on as many blocks at once as BLAS had threads before.
 
     The number of BLAS threads belongs to the process, so only its main thread changes it. In another thread, where others
-    are likely to work beside it, blocks are done one by one with BLAS as it is.
+    are likely to work beside it, blocks are done one by one with BLAS as it is: the bits may then depend on its threads.
     """
     if threading.current_thread() is not threading.main_thread():
         with _set(_Workers()):
@@ -92,28 +92,34 @@ def in_blocks() -> bool:
     return _workers.get() is not None
 
 
-def ordered(function: Callable[[T], R], items: Sequence[T]) -> Iterator[R]:
+def ordered(function: Callable[[T], R], items: Sequence[T], at_once: int | None = None) -> Iterator[R]:
     """function(item) for each item, in order; several at once within `one_core_a_block`.
 
-    A few items a worker are under way at a time, so that not all results have to be in memory at once.
+    A few items a worker, or `at_once`, are under way at a time, so that not all results have to be in memory at once. After
+    one has failed no other is begun.
     """
     workers = _workers.get() or _Workers()
     if workers.pool is None or len(items) <= 1:
         yield from map(function, items)
         return
     under_way: deque[Future[R]] = deque()
+    at_once = 4 * workers.count if at_once is None else at_once
     errors = np.geterr()  # a thread has its own settings
 
     def work(item: T) -> R:
         with np.errstate(**errors):
             return function(item)
 
-    for item in items:
-        under_way.append(workers.pool.submit(work, item))
-        if len(under_way) == 4 * workers.count:
+    try:
+        for item in items:
+            under_way.append(workers.pool.submit(work, item))
+            if len(under_way) == at_once:
+                yield under_way.popleft().result()
+        while under_way:
             yield under_way.popleft().result()
-    while under_way:
-        yield under_way.popleft().result()
+    finally:
+        for future in under_way:
+            future.cancel()
 
 
 def interruptible(function: Callable[[], R]) -> R:

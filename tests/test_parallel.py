@@ -26,6 +26,32 @@ def test_results_come_in_order():
     assert list(ordered(abs, [-1, -2])) == [1, 2]
 
 
+def test_no_more_than_allowed_are_under_way():
+    begun = []
+    with one_core_a_block():
+        ahead = [len(begun) - i for i in ordered(lambda i: begun.append(i) or i, range(20), 2)]
+    assert max(ahead) <= 2
+    assert begun == list(range(20))
+
+
+def test_after_an_error_nothing_more_is_begun():
+    begun = []
+    slow = threading.Event()
+
+    def work(i):
+        begun.append(i)
+        if i == 0:
+            raise ZeroDivisionError
+        slow.wait()
+
+    with one_core_a_block():
+        with pytest.raises(ZeroDivisionError):
+            list(ordered(work, range(100)))
+        slow.set()
+        assert list(ordered(abs, [-1, -2])) == [1, 2]  # after whatever was begun
+    assert len(begun) <= 5
+
+
 def test_blas_has_one_thread_within_and_all_of_them_after():
     before = blas_threads()
     with one_core_a_block():

@@ -238,3 +238,80 @@ def test_about_moments_shrink_what_is_chance_and_keep_what_is_not(rng):
     np.testing.assert_allclose(about, exact, rtol=0.2)
     assert about[7] == 0
     assert about[8] == exact[8] > 0
+
+
+def moments_in_float64(X, s=None):
+    X = X.astype("float64")
+    mean = np.average(X, axis=0, weights=s)
+    return mean, np.sqrt(np.average((X - mean) ** 2, axis=0, weights=s))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "uint16", "int64"])
+@pytest.mark.parametrize("outlier", [1e4, 65535.0, 1e10, 0.0])
+def test_moments_do_not_depend_on_the_order_of_the_samples(backend, dtype, outlier, rng):
+    """Neither on outliers, whichever sample they are."""
+    X = rng.integers(900, 1100, (4000, 4)).astype("float64")
+    X[0, 0] = X[:2, 1] = X[:3, 2] = outlier
+    X[:, 3] = 1000
+    if dtype == "uint16":
+        X = np.minimum(X, 65535)
+    X = X.astype(dtype)
+    expected = moments_in_float64(X)
+    for order in (slice(None), slice(None, None, -1)):
+        mean, spread = MemoryRows(backend.put(X[order].copy()), backend.put(np.zeros(4000, "float32"))).moments()
+        assert (np.abs(backend.get(mean) - expected[0]) <= 1e-5 * (1 + expected[1])).all()
+        np.testing.assert_allclose(backend.get(spread), expected[1], rtol=1e-4)
+
+
+@pytest.mark.parametrize("sentinel", [-9999, 1e10, -1e18])
+def test_a_sample_without_weight_does_not_change_moments(backend, sentinel, rng):
+    X, s = rng.normal(size=(4000, 3)).astype("float32"), rng.uniform(0.5, 2, 4000).astype("float32")
+    gone = [0, 1, 2, 77, 3999]
+    X[gone, 0], s[gone] = sentinel, 0
+    rows = MemoryRows(backend.put(X), backend.put(np.zeros(4000, "float32")), backend.put(s))
+    there = s > 0
+    for found, expected in zip(rows.moments(), moments_in_float64(X[there], s[there]), strict=True):
+        np.testing.assert_allclose(backend.get(found), expected, rtol=1e-4, atol=1e-6)
+
+
+def test_moments_of_samples_all_without_weight_but_few(backend, rng):
+    X = rng.normal(size=(40, 3))
+    s = np.zeros(40)
+    s[[7, 30]] = 1, 2
+    found = MemoryRows(*(backend.put(a) for a in (X, np.zeros(40), s))).moments()
+    for one, expected in zip(found, moments_in_float64(X, s), strict=True):
+        np.testing.assert_allclose(backend.get(one), expected, rtol=1e-12)
+
+
+def test_about_moments_where_the_sample_has_no_weight(rng):
+    X, s = rng.normal(size=(20_000, 60)), np.zeros(20_000)
+    s[5] = s[19_990] = 1.0
+    found = MemoryRows(X, np.zeros(20_000), s).about_moments()
+    np.testing.assert_allclose(found, moments_in_float64(X, s), rtol=1e-12)
+
+
+def test_integers_that_deviate_once_are_not_constant(backend):
+    X = np.full((30_000, 2), 65535, dtype="uint16")
+    X[12_345, 0] -= 1
+    _, spread = MemoryRows(backend.put(X), backend.put(np.zeros(30_000, "float32"))).moments()
+    np.testing.assert_allclose(backend.get(spread), moments_in_float64(X)[1], rtol=1e-4)
+
+
+def test_rare_columns_take_no_more_than_blocks(backend, rng):
+    """Moments of columns in which a sample sees no deviation, of which there can be many."""
+    m, n = 20_000, 3000
+    X = np.zeros((m, n), "uint8")
+    X[np.arange(m), rng.integers(0, n, m)] = 1
+    rows = MemoryRows(backend.put(X), backend.put(np.zeros(m, "float32")))
+    tracemalloc.start()
+    found = rows.about_moments()
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    mean, spread = (backend.get(part) for part in found)
+    expected = moments_in_float64(X)
+    assert peak < 6 * memory.BLOCK_BYTES
+    np.testing.assert_array_equal(spread > 0, expected[1] > 0)
+    rare = spread < 0.05  # of those that the sample saw, a deviation once among 128 is 0.09
+    assert rare.sum() > 0.9 * n
+    np.testing.assert_allclose(spread[rare], expected[1][rare], rtol=1e-4)
+    np.testing.assert_allclose(mean[rare], expected[0][rare], rtol=1e-4)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property, wraps
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
@@ -38,6 +38,9 @@ GRAM_TILE, GRAM_PANEL = 256, 4096
 
 # Products in a Hessian from which on its rows are spread over the cores even where a block could hold them.
 WORTH_SPREADING = 1 << 26
+
+# Of a variance, how much may be lost to rounding where it is a difference, and how often X is read at most to avoid it.
+LOST_DIGITS, READS_FOR_MOMENTS = 1e-5, 3
 
 # Rows that `about_moments` looks at, at least and at most, in so many runs; how many numbers of X it takes beyond the least;
 # and from how many in X on.
@@ -248,14 +251,22 @@ class MemoryRows:
                 block = self._block(rows, d.dtype)
             else:
                 origin = None if self.origin is None else xp.take(self.origin, columns, axis=0)
-                block = _converted(xp.take(self.stored(rows), columns, axis=1), d.dtype, origin)
+                block = _converted(self._columns(rows, columns), d.dtype, origin)
             block = root[:, None] * block
             square, single = products.matmul(block.T, block), products.rmatmul(block, root)
             return [xp.astype(part, xp.float64, copy=False) for part in (square, single)]
 
         n = self.X.shape[1] if columns is None else columns.shape[0]
-        square, single = added(self._ordered(of_block, self._blocks_of_products(n, d.dtype)))
+        blocks = self._blocks_of_products(n, d.dtype)
+        square, single = added(self._ordered(of_block, blocks, self._matrices_at_once(n)))
         return square, single
+
+    def _matrices_at_once(self, n: int) -> int | None:
+        """How many matrices (n, n) of blocks are in memory at most, where they are larger than a block of X: one a core and
+        one to be added, as long as all take no more than a quarter of what is free."""
+        size = 2 * 8 * n**2  # of products, and in float64
+        small = size <= BLOCK_BYTES or not is_numpy_array(self.X)
+        return None if small else max(1, min(cores() + 1, available_memory(self.X) // (4 * size)))
 
     def _blocks_of_products(self, n: int, dtype: object) -> list[slice]:
         """Blocks for matrices (n, n); on the host as many for each core, where these have something to do.
@@ -282,39 +293,84 @@ class MemoryRows:
         length, step = count // SAMPLE_RUNS, m // SAMPLE_RUNS
         starts = xp.arange(SAMPLE_RUNS, device=device(self.y)) * step
         rows = xp.reshape(starts[:, None] + xp.arange(length, device=device(self.y)), (-1,))
-        mean, spread = self.take(rows).moments()
+        sample = self.take(rows)
+        if sample.sample_weight is not None and not total_weight(sample.y, sample.sample_weight) > 0:
+            return self.moments()
+        mean, spread = sample.moments()
         spread = _shrunk(spread, 1 / (2 * SAMPLE_RUNS * length))
-        (rare,) = xp.nonzero(spread == 0)
-        if rare.shape[0]:
-            columns = replace(self, X=xp.take(self.stored(), rare, axis=1), origin=None, arrival=None).moments()
-            mean, spread = (_with_entries(a, rare, b) for a, b in zip((mean, spread), columns, strict=True))
+        unseen = spread == 0
+        (columns,) = xp.nonzero(unseen)
+        if columns.shape[0]:
+            place = xp.cumulative_sum(xp.astype(unseen, columns.dtype)) - 1  # of a column among these
+            place = xp.where(unseen, place, xp.zeros_like(place))
+            exact = self.moments(columns)
+            mean, spread = (
+                xp.where(unseen, xp.take(b, place, axis=0), a) for a, b in zip((mean, spread), exact, strict=True)
+            )
         return mean, spread
 
     @_with_room
-    def moments(self) -> tuple[Array, Array]:
-        """Weighted mean and standard deviation of each column of X itself, whatever the origin: (n,), (n,) in float64."""
-        xp, dtype, total = array_namespace(self.X, self.y), self.y.dtype, self.total_weight
-        # Moments about the first row: those about zero lose all digits when a column is far from zero.
-        origin = xp.astype(self.stored(slice(0, 1))[0, :], xp.float64)
+    def moments(self, columns: Array | None = None) -> tuple[Array, Array]:
+        """Weighted mean and standard deviation of each column of X itself, whatever the origin: (n,), (n,) in float64.
+
+        Of some columns only, where their indices (j,) are given: (j,), (j,).
+        """
+        xp, dtype = array_namespace(self.X, self.y), self.y.dtype
+        # Moments about a typical sample: those about zero lose all digits when a column is far from zero.
+        origin = self._typical(columns)
+        for _ in range(READS_FOR_MOMENTS):
+            mean, variance = self._moments_about(origin, columns)
+            # The variance is a difference from (mean − origin)², so it has lost digits where that is much larger: the sample
+            # was not typical. Not so where both are zero, of a column of one value.
+            lost = xp.finfo(dtype).eps * (mean - origin) ** 2
+            if not bool(xp.any(lost > LOST_DIGITS * variance)):
+                break
+            origin = _in_two_dtypes(mean, _subtracted_in(self.X, dtype))
+        spread = xp.sqrt(variance)
+        if is_floating(self.X):
+            # Values that differ in their last digit only are one value that was computed in two ways.
+            stored = self.X.dtype if _has_more_digits(self.X, dtype) else dtype
+            rounding = 2 * min(xp.finfo(stored).eps, xp.finfo(dtype).eps) * xp.abs(mean)
+            spread = xp.where(spread <= rounding, xp.zeros_like(spread), spread)
+        return mean, spread
+
+    def _typical(self, columns: Array | None) -> Array:
+        """The median of three samples that have a weight, column by column: (n,) in float64, or (j,) of some columns.
+
+        In a column of one value it is that value, and one outlier does not put it far from the others.
+        """
+        xp, m = array_namespace(self.X, self.y), self.y.shape[0]
+        some = list(range(min(m, 3)))  # of an X on its way the first are the first to be there
+        if self.sample_weight is not None:
+            (weighted,) = xp.nonzero(self.sample_weight > 0)
+            some = [int(weighted[i]) for i in range(min(weighted.shape[0], 3))]
+        a, b, c = (
+            xp.astype(self._columns(slice(i, i + 1), columns)[0, :], xp.float64) for i in (some + 2 * some[-1:])[:3]
+        )
+        return xp.maximum(xp.minimum(a, b), xp.minimum(xp.maximum(a, b), c))
+
+    def _moments_about(self, origin: Array, columns: Array | None) -> tuple[Array, Array]:
+        """Weighted mean and variance of each column, in float64, from sums over x − origin in the computation's dtype."""
+        xp, total = array_namespace(self.X, self.y), total_weight(self.y, self.sample_weight)
 
         def of_block(rows: slice) -> list[Array]:
-            block = _converted(self.stored(rows), dtype, origin)
+            block = _converted(self._columns(rows, columns), self.y.dtype, origin)
             s = xp.ones_like(self.y[rows]) if self.sample_weight is None else self.sample_weight[rows]
             return [xp.astype(products.rmatmul(part, s), xp.float64, copy=False) for part in (block, block**2)]
 
-        blocks = self._blocks(dtype, always=True)
+        blocks = self._blocks(self.y.dtype, always=True)
         # Several blocks at once a worker: their sums take as long to hand over as a small block to add up.
         few = math.ceil(len(blocks) / (4 * cores()))
         runs = [blocks[start : start + few] for start in range(0, len(blocks), few)]
         first, second = added(self._ordered(lambda run: added(map(of_block, run)), runs))
         mean = first / total
         variance = second / total - mean**2
-        spread = xp.sqrt(xp.where(variance < 0, xp.zeros_like(variance), variance))
-        mean = mean + origin
-        # Values that differ in their last digit only are one value that was computed in two ways.
-        stored = self.X.dtype if _has_more_digits(self.X, dtype) else dtype
-        rounding = 2 * min(xp.finfo(stored).eps, xp.finfo(dtype).eps) * xp.abs(mean)
-        return mean, xp.where(spread <= rounding, xp.zeros_like(spread), spread)
+        return origin + mean, xp.where(variance < 0, xp.zeros_like(variance), variance)
+
+    def _columns(self, rows: slice, columns: Array | None) -> Array:
+        """A block of X as it is stored, of some columns or of all."""
+        block = self.stored(rows)
+        return block if columns is None else array_namespace(block).take(block, columns, axis=1)
 
     def at_origin(self, w: Array) -> Array | float:
         """origin·w: () for w (n,), (k,) for w (n, k), in float64; to go from an intercept for x − origin to one for x."""
@@ -326,12 +382,12 @@ class MemoryRows:
     def _block(self, rows: slice, dtype: object) -> Array:
         return _converted(self.stored(rows), dtype, self.origin)
 
-    def _ordered(self, function: Callable[[T], R], items: Sequence[T]) -> Iterator[R]:
+    def _ordered(self, function: Callable[[T], R], items: Sequence[T], at_once: int | None = None) -> Iterator[R]:
         """function(item) for each item, in order; on the host's cores where these are what NumPy computes with.
 
         A GPU and a stream are current in one thread only, and PyTorch has threads of its own.
         """
-        return ordered(function, items) if is_numpy_array(self.X) else map(function, items)
+        return ordered(function, items, at_once) if is_numpy_array(self.X) else map(function, items)
 
     def _blocks(self, dtype: object, always: bool = False, rows: int = 1) -> list[slice]:
         """Slices of the rows; see `_slices`. `rows` is the least number of them in a block of a NumPy X."""
@@ -385,13 +441,6 @@ def _fitting(size: int, free: int) -> int:
     return size
 
 
-def _with_entries(a: Array, indices: Array, values: Array) -> Array:
-    """a (n,) with other values (j,) at some indices (j,); without assignment, which not every library has."""
-    xp = array_namespace(a)
-    is_one = indices[None, :] == xp.arange(a.shape[0], dtype=indices.dtype, device=device(a))[:, None]
-    return xp.where(xp.any(is_one, axis=1), xp.astype(is_one, values.dtype) @ values, a)
-
-
 def _shrunk(spread: Array, noise: float) -> Array:
     """Deviations (n,) nearer to each other by what the variance `noise` of their logarithms explains; zeros stay.
 
@@ -411,12 +460,26 @@ def _shrunk(spread: Array, noise: float) -> Array:
 def _converted(X: Array, dtype: object, origin: Array | None) -> Array:
     """X − origin in this dtype; X itself where nothing is to be done."""
     xp = array_namespace(X)
-    # Numbers of more digits than the result has are subtracted first, so that the digits that stay are those that differ.
-    if origin is not None and (_has_more_digits(X, dtype) or not is_floating(X)):
-        wide = X.dtype if is_floating(X) else xp.float64
-        return xp.astype(xp.astype(X, wide, copy=False) - xp.astype(origin, wide, copy=False), dtype)
-    X = xp.astype(X, dtype, copy=False)
-    return X if origin is None else X - xp.astype(origin, dtype, copy=False)
+    if origin is None:
+        return xp.astype(X, dtype, copy=False)
+    wide = _subtracted_in(X, dtype)
+    return xp.astype(xp.astype(X, wide, copy=False) - xp.astype(origin, wide, copy=False), dtype, copy=False)
+
+
+def _subtracted_in(X: Array, dtype: Any) -> Any:
+    """The dtype in which an origin is subtracted from X for a result in `dtype`, of which only the difference is rounded.
+
+    Numbers that have more digits than the result are subtracted first, so that the digits that stay are those that differ.
+    """
+    if is_floating(X):
+        return X.dtype if _has_more_digits(X, dtype) else dtype
+    return dtype if _itemsize(X.dtype) <= 2 else array_namespace(X).float64
+
+
+def _in_two_dtypes(a: Array, narrow: Any) -> Array:
+    """Numbers of float64 that are the same in another dtype."""
+    xp = array_namespace(a)
+    return xp.astype(xp.astype(a, narrow), xp.float64)
 
 
 def is_floating(X: Array) -> bool:
