@@ -115,7 +115,8 @@ class LogisticRegression(LinearClassifierMixin, SparseCoefMixin, BaseEstimator):
     Attributes
     ----------
     classes_ : (k,) the labels, sorted.
-    coef_ : (1, n) for two classes, (k, n) for more.
+    coef_ : (1, n) for two classes, (k, n) for more; in the dtype of the computation, but in float64 where a column has a
+        mean of more than 30 standard deviations, so that predictions do not lose in its size the digits that differ.
     intercept_ : (1,) or (k,); zeros when `fit_intercept=False`.
     n_iter_ : (1,) int32, iterations made.
     n_features_in_, feature_names_in_ : as in scikit-learn.
@@ -190,7 +191,7 @@ class LogisticRegression(LinearClassifierMixin, SparseCoefMixin, BaseEstimator):
         s = self._sample_weight(sample_weight, labels)
         with place.current(), one_core_a_block(), explained_by_samples(self, X):
             rows = put_rows(X, labels, s, place, self.dtype)
-            self._pass(rows)  # refuses, before any work
+            self._pass(rows, len(labels.classes))  # refuses, before any work
             with np.errstate(over="ignore", invalid="ignore"):  # what overflows is found and explained
                 problem = self._problem(rows, len(labels.classes))
             result, objective = self._minimize(problem)
@@ -383,7 +384,8 @@ class LogisticRegression(LinearClassifierMixin, SparseCoefMixin, BaseEstimator):
             moments = rows.about_moments()
         if moments is not None and isinstance(rows, MemoryRows) and self.fit_intercept and precondition:
             rows, moments = _centred(rows, *moments)
-        b = xp.astype(b + rows.at_origin(w), b.dtype, copy=False)
+        b = b + rows.at_origin(w)
+        w, b = (xp.astype(part, rows.y.dtype, copy=False) for part in (w, b))
         # Only the plain ridge is the same in every orthonormal basis.
         can_rotate = n > m and self._l1() == 0 and not self.standardize and precondition and gram_fits(m, rows.y)
         name, gram = self._plan(rows, 1 if k == 2 else k, can_rotate)
@@ -437,19 +439,19 @@ class LogisticRegression(LinearClassifierMixin, SparseCoefMixin, BaseEstimator):
         return min(possible, key=lambda plan: possible[plan])
 
     def _start(self, like: Array, n: int, k: int, warm: bool) -> tuple[Array, Array]:
-        """w (n,) or (n, k) and b () or (k,) to start from: zeros, or the last solution."""
+        """w (n,) or (n, k) and b () or (k,) in float64 to start from: zeros, or the last solution."""
         xp, place = array_namespace(like), device_of(like)
         outputs = () if k == 2 else (k,)
         if not (warm and hasattr(self, "coef_")):
             return (
-                xp.zeros((n, *outputs), dtype=like.dtype, device=place),
-                xp.zeros(outputs, dtype=like.dtype, device=place),
+                xp.zeros((n, *outputs), dtype=xp.float64, device=place),
+                xp.zeros(outputs, dtype=xp.float64, device=place),
             )
         coef = self.coef_.toarray() if is_sparse(self.coef_) else to_host(self.coef_)
         if coef.shape != (1 if k == 2 else k, n):
             raise ValueError(f"warm_start: the last solution has shape {coef.shape}, these data need {(*outputs, n)}")
         w, b = (coef[0], to_host(self.intercept_)[0]) if k == 2 else (coef.T, to_host(self.intercept_))
-        return tuple(xp.asarray(np.array(a), dtype=like.dtype, device=place) for a in (w, b))
+        return tuple(xp.asarray(np.array(a), dtype=xp.float64, device=place) for a in (w, b))
 
     def _objective(self, rows: Rows, moments: Moments | None, w: Array, b: Array, precondition: bool) -> Objective:
         """F in standardized variables: unit variance of the feature plus the curvature of its penalty, zero mean.
@@ -481,11 +483,14 @@ class LogisticRegression(LinearClassifierMixin, SparseCoefMixin, BaseEstimator):
             for part in (scale, ridge * (penalized * scale) ** 2, l1 * penalized * scale)
         )
         shift = None if shift is None else xp.astype(shift, dtype, copy=False)
-        objective = Objective(rows, w, scale, shift, ridge_u, l1_u, bool(self.fit_intercept), self._pass(rows))
+        one_pass = self._pass(rows, 2 if w.ndim == 1 else w.shape[1])
+        objective = Objective(rows, w, scale, shift, ridge_u, l1_u, bool(self.fit_intercept), one_pass)
         return replace(objective, start=objective.params(w, b))
 
-    def _pass(self, rows: Rows) -> Propagate:
-        """The pass that `one_pass` asks for."""
+    def _pass(self, rows: Rows, k: int) -> Propagate:
+        """The pass that `one_pass` asks for, for k classes."""
+        if self.one_pass == "loop" and k > 2:
+            raise ValueError(f"one_pass='loop' is for two classes, y has {k}: use 'auto', 'vectorized' or 'blocked'")
         if isinstance(rows, SparseRows) and self.one_pass not in ("auto", "vectorized"):
             raise ValueError(f"one_pass={self.one_pass!r} does not support sparse X: use 'auto' or 'vectorized'")
         return named("vectorized" if isinstance(rows, SparseRows) else self.one_pass, rows.X)[1]
@@ -560,9 +565,8 @@ class LogisticRegression(LinearClassifierMixin, SparseCoefMixin, BaseEstimator):
     def _set_solution(
         self, problem: Problem, result: Result, objective: Objective, X: Array, labels: Labels, place: Device
     ) -> None:
-        w, b = objective.raw(result.params)
+        w, b = _at_zero(objective.rows, *objective.raw(result.params))
         xp = array_namespace(w)
-        b = xp.astype(b - objective.rows.at_origin(w), w.dtype, copy=False)
         coef, intercept = (w[None, :], b[None]) if w.ndim == 1 else (w.T, b)
         if is_numpy_array(X) or sparse.issparse(X):
             coef, intercept = (np.ascontiguousarray(to_host(part)) for part in (coef, intercept))
@@ -610,6 +614,15 @@ def _centred(rows: MemoryRows, mean: Array, spread: Array) -> tuple[MemoryRows, 
     return replace(rows, origin=origin), (mean - origin, spread)
 
 
+def _at_zero(rows: Rows, w: Array, b: Array) -> tuple[Array, Array]:
+    """Weights and intercept for x, of those for x − origin. In float64 then: in what they are multiplied with and added to
+    there are the large terms that the origin has kept from the fit."""
+    if not isinstance(rows, MemoryRows) or rows.origin is None:
+        return w, b
+    xp = array_namespace(w)
+    return xp.astype(w, xp.float64, copy=False), b - rows.at_origin(w)
+
+
 def _appended(first: Result, second: Result) -> Result:
     """One result of two minimizations in a row."""
     n, t = first.last.iteration, first.last.seconds
@@ -632,7 +645,7 @@ def _with_weights(
         rows = objective.rows
         if rotation is not None:
             w, rows = rotation.back(w), rotation.original
-        return w, array_namespace(w).astype(b - rows.at_origin(w), w.dtype, copy=False)
+        return _at_zero(rows, w, b)
 
     return lambda iteration, look: callback(iteration, replace(look, weights=partial(weights, look.params)))
 

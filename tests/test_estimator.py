@@ -210,6 +210,72 @@ def test_float32_keeps_its_digits_far_from_zero(solver, shift, rng):
     assert found.objective_ == pytest.approx(exact.objective_, rel=1e-6)
 
 
+@pytest.mark.parametrize(
+    ("stored", "dtype", "shift"),
+    [("float64", "float32", 1.7e9), ("int64", "float32", 2e7), ("float32", None, 1e6), ("float64", None, 1.7e9)],
+)
+@pytest.mark.parametrize("k", [2, 3])
+def test_predictions_keep_their_digits_far_from_zero(stored, dtype, shift, k, rng):
+    """In whatever goes on with the coefficients: a fit from them on, scikit-learn, a callback."""
+    Z = rng.normal(size=(2000, 3)) * (1 if stored == "float32" else 100)
+    X = (shift + Z).astype(stored)
+    y, seen = classes_of(Z / Z.std(), k, rng), []
+    exact = X.astype("float64") - shift
+    expected = Sklearn(C=np.inf, tol=1e-10, max_iter=1000).fit(exact, y).predict_proba(exact)
+    model = LogisticRegression(C=np.inf, dtype=dtype, tol=1e-6, callback=lambda _, look: seen.append(look.weights()))
+    model.fit(X, y)
+    np.testing.assert_allclose(model.predict_proba(X), expected, atol=1e-3)
+    np.testing.assert_allclose(model.to_sklearn().predict_proba(X), expected, atol=1e-3)
+    w, b = seen[-1]
+    np.testing.assert_allclose(X.astype("float64") @ w + b, model.decision_function(X), atol=1e-6)
+    objective_ = model.objective_
+    model.set_params(warm_start=True).fit(X, y)
+    assert model.history_[0]["objective"] == pytest.approx(objective_, rel=1e-6)
+
+
+@pytest.mark.parametrize("options", [{}, {"standardize": True}, {"solver": "lbfgs"}, {"l1_ratio": 1.0}])
+def test_the_order_of_samples_does_not_matter(options, rng):
+    """Not even where an outlier comes first."""
+    X = rng.normal(size=(3000, 3)).astype("float32")
+    y = X[:, 0] + rng.logistic(size=3000) > 0
+    X[0, 0] = X[:2, 1] = 1e4
+    one, other = (LogisticRegression(tol=1e-6, **options).fit(X[::step], y[::step]) for step in (1, -1))
+    assert other.objective_ == pytest.approx(one.objective_, rel=1e-5)
+    np.testing.assert_allclose(other.coef_, one.coef_, rtol=1e-3, atol=1e-4)
+    assert abs(one.coef_[0, 2]) > 0
+
+
+@pytest.mark.parametrize("options", [{}, {"standardize": True}, {"l1_ratio": 0.5}])
+@pytest.mark.parametrize("sentinel", [-9999, 1e10])
+def test_samples_without_weight_change_nothing(options, sentinel, rng):
+    X, s = rng.normal(size=(3000, 3)).astype("float32"), np.ones(3000)
+    y = X[:, 0] + rng.logistic(size=3000) > 0
+    gone = [0, 1, 1500, 2999]
+    X[gone, 0], s[gone] = sentinel, 0
+    there = s > 0
+    model = LogisticRegression(tol=1e-6, **options).fit(X, y, s)
+    without = LogisticRegression(tol=1e-6, **options).fit(X[there], y[there])
+    np.testing.assert_allclose(model.coef_, without.coef_, rtol=1e-4, atol=1e-6)
+    assert model.objective_ == pytest.approx(without.objective_, rel=1e-6)
+
+
+def test_sparse_columns_far_from_zero_are_not_constant(rng):
+    X = 1.7e9 + 100 * rng.normal(size=(2000, 3))
+    y = X[:, 0] - 1.7e9 + 100 * rng.logistic(size=2000) > 0
+    model = LogisticRegression(C=np.inf, solver="lbfgs")
+    dense, found = (clone(model).fit(put(X), y) for put in (np.asarray, sparse.csr_array))
+    assert found.objective_ == pytest.approx(dense.objective_, rel=1e-6)
+
+
+@pytest.mark.parametrize("method", ["fit", "partial_fit"])
+def test_the_loop_is_for_two_classes(method):
+    X, y, _ = problem("dense", 3)
+    with pytest.raises(ValueError, match="one_pass='loop' is for two classes, y has 3"):
+        getattr(LogisticRegression(one_pass="loop"), method)(
+            X, y, **({} if method == "fit" else {"classes": [0, 1, 2]})
+        )
+
+
 def test_dependent_columns_without_a_penalty_converge_with_a_warning():
     X, y, _ = problem("dense", 2)
     twice = np.column_stack([X, X[:, 0]])

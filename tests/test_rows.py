@@ -151,6 +151,25 @@ def test_sparse_rows_equal_dense_rows(dtype, k, rng):
         np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-6)
 
 
+@pytest.mark.parametrize("weighted", [False, True])
+def test_moments_of_sparse_columns_far_from_zero(weighted, rng):
+    X = 1.7e9 + 100 * rng.normal(size=(3000, 4))
+    X[:, 1], X[:, 2], X[:, 3] = 1e3 / 3, 1, X[:, 3] - 1.7e9
+    X[17, 2] = 0
+    s = rng.uniform(0, 2, 3000) if weighted else None
+    mean, spread = SparseRows(csr_array(X), np.zeros(3000), s).moments()
+    expected = moments_in_float64(X, s)
+    np.testing.assert_allclose(mean, expected[0], rtol=1e-10)
+    np.testing.assert_allclose(spread[[0, 2, 3]], expected[1][[0, 2, 3]], rtol=1e-7)
+    assert spread[1] == 0
+
+
+def test_moments_of_sparse_integers_that_store_a_number_in_parts():
+    X = csr_array((np.full(3, 100, "int8"), np.zeros(3, "int32"), np.array([0, 3, 3])), shape=(2, 1))
+    mean, spread = SparseRows(X, np.zeros(2, "float32")).moments()
+    np.testing.assert_allclose((mean, spread), [[150], [150]])
+
+
 def test_moments_of_sparse_rows_that_store_a_number_in_parts():
     X = csr_array((np.array([1.0, 2, -1, 0.5, 0.5]), np.array([0, 0, 0, 1, 1]), np.array([0, 2, 3, 5])), shape=(3, 2))
     rows = SparseRows(X, np.zeros(3))

@@ -3,6 +3,7 @@ what has no more than n² or m² numbers."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
@@ -108,26 +109,37 @@ class SparseRows:
 
     def moments(self) -> tuple[Array, Array]:
         """Weighted mean and standard deviation of each column: (n,), (n,) in float64."""
-        xp = array_namespace(self.y)
+        xp, total = array_namespace(self.y), total_weight(self.y, self.sample_weight)
         s = xp.ones_like(self.y) if self.sample_weight is None else self.sample_weight
         s = s.astype("float64")
 
-        def of_block(block: tuple[slice, Array]) -> list[Array]:
-            rows, X = block
-            if not X.has_canonical_format:
-                X = X.copy()
-                X.sum_duplicates()  # the square of a sum is not the sum of squares
-            values = X.data.astype("float64")
-            first = _with_values(X, values).T @ s[rows]
-            values *= values
-            return [first, _with_values(X, values).T @ s[rows]]
+        def sums(parts: Callable[[Array, Array], tuple[Array, Array]]) -> list[Array]:
+            """Weighted sums over each column of what `parts` makes of (stored values, their columns)."""
 
-        first, second = added(ordered(of_block, self._blocks))
-        mean = first / self.total_weight
-        variance = second / self.total_weight - mean**2
+            def of_block(block: tuple[slice, Array]) -> list[Array]:
+                rows, X = block
+                if not X.has_canonical_format:
+                    X = X.astype("float64")  # in which their sums do not overflow
+                    X.sum_duplicates()  # the square of a sum is not the sum of squares
+                return [_with_values(X, part).T @ s[rows] for part in parts(X.data.astype("float64"), X.indices)]
+
+            return added(ordered(of_block, self._blocks))
+
+        first, second = sums(lambda x, _: (x, x * x))
+        mean = first / total
+        variance = second / total - mean**2
+        if xp.any((mean != 0) & (variance <= 1e-10 * mean**2)):
+            # A difference of squares that agree in many digits. About the mean it is none, and zeros are far from that.
+            stored, second = sums(lambda x, column: (xp.ones_like(x), (x - mean[column]) ** 2))
+            zeros = total - stored
+            zeros = xp.where(
+                zeros > self.y.shape[0] * xp.finfo(xp.float64).eps * total, zeros, 0.0
+            )  # else it is rounding
+            variance = (second + zeros * mean**2) / total
         spread = xp.sqrt(xp.where(variance < 0, xp.zeros_like(variance), variance))
-        # What rounding leaves of the spread of a constant column, after the difference of squares, is no spread.
-        return mean, xp.where(spread <= 1e-7 * xp.abs(mean), xp.zeros_like(spread), spread)
+        # Less than the computation sees in sparse rows, which are not shifted; in float64 what rounding leaves of the mean.
+        rounding = max(2 * float(xp.finfo(self.y.dtype).eps), 1e-12) * xp.abs(mean)
+        return mean, xp.where(spread <= rounding, xp.zeros_like(spread), spread)
 
 
 def _with_values(X: Array, values: Array) -> Array:
