@@ -8,7 +8,7 @@ only to get near the true one, and then corrected. For w = Vv, V = XᵀL⁻ᵀ, 
 
 whatever L is. What is in brackets is the gradient in v, but for VᵀV, which is the unit matrix but for that rounding; it is
 zero where ∇F is. Its difference from the gradient of the approximation, added to that as a linear term, makes both equal at
-one point, and nearly so about it: the next minimum is closer by the size of E, and costs three reads of X.
+one point, and nearly so about it: the next minimum is closer by the size of E, and costs two reads of X and two of L.
 
 Source: iterative refinement, and for its use in minimization Briggs, Henson & McCormick, "A Multigrid Tutorial" (2000),
 chapter 6 (full approximation scheme).
@@ -43,7 +43,7 @@ class CoarseGram(Objective):
     offset: Array | float = 0.0
 
     def corrected(self, p: Array) -> Point:
-        """The point p with its cost and gradient on X, which F has there from now on. Reads X twice."""
+        """The point p with its cost and gradient on X, which F has there from now on. Reads X and L twice."""
         self.anchor = None
         coarse = self.visit(p)
         v, b = self.raw(p)

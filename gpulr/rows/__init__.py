@@ -1,7 +1,8 @@
 """Where rows come from. A source has `y`, `sample_weight` and `total_weight`, and knows these about its X:
 
-`propagate` (the pass over all rows), `matmul` X w, `rmatmul` Xᵀ z, `gram` X Xᵀ, `scatter` Xᵀ diag(d) X and `moments`
-of the columns.
+`propagate` (the pass over all rows), `matmul` X w, `rmatmul` Xᵀ z, `gram` X Xᵀ, `scatter` Xᵀ diag(d) X, `moments` of the
+columns and `about_moments`, which are nearly that; `take` copies some rows, and `at_origin` is what w makes of the origin
+that is subtracted from the rows.
 """
 
 from __future__ import annotations
