@@ -316,6 +316,7 @@ class MemoryRows:
         Of some columns only, where their indices (j,) are given: (j,), (j,).
         """
         xp, dtype = array_namespace(self.X, self.y), self.y.dtype
+        wide = _subtracted_in(self.X, dtype)
         # Moments about a typical sample: those about zero lose all digits when a column is far from zero.
         origin = self._typical(columns)
         for _ in range(READS_FOR_MOMENTS):
@@ -325,12 +326,11 @@ class MemoryRows:
             lost = xp.finfo(dtype).eps * (mean - origin) ** 2
             if not bool(xp.any(lost > LOST_DIGITS * variance)):
                 break
-            origin = _in_two_dtypes(mean, _subtracted_in(self.X, dtype))
+            origin = _in_two_dtypes(mean, wide)
         spread = xp.sqrt(variance)
         if is_floating(self.X):
             # Values that differ in their last digit only are one value that was computed in two ways.
-            stored = self.X.dtype if _has_more_digits(self.X, dtype) else dtype
-            rounding = 2 * min(xp.finfo(stored).eps, xp.finfo(dtype).eps) * xp.abs(mean)
+            rounding = 2 * xp.finfo(wide).eps * xp.abs(mean)
             spread = xp.where(spread <= rounding, xp.zeros_like(spread), spread)
         return mean, spread
 

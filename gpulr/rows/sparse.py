@@ -132,8 +132,8 @@ class SparseRows:
             # A difference of squares that agree in many digits. About the mean it is none, and zeros are far from that.
             stored, second = sums(lambda x, column: (xp.ones_like(x), (x - mean[column]) ** 2))
             zeros = total - stored
-            rounding = self.y.shape[0] * xp.finfo(xp.float64).eps * total
-            zeros = xp.where(zeros > rounding, zeros, 0.0)
+            least = self.y.shape[0] * xp.finfo(xp.float64).eps * total  # what is less is rounding of the sums
+            zeros = xp.where(zeros > least, zeros, 0.0)
             variance = (second + zeros * mean**2) / total
         spread = xp.sqrt(xp.where(variance < 0, xp.zeros_like(variance), variance))
         # Less than the computation sees in sparse rows, which are not shifted; in float64 what rounding leaves of the mean.
