@@ -9,7 +9,7 @@ parameters an output, k classes (outputs: 1 for two classes).
 
 from __future__ import annotations
 
-from math import inf
+from math import inf, sqrt
 
 # A pass, for each number of X and for each stored number of a sparse X.
 PASS, SPARSE_PASS = 30, 250
@@ -53,6 +53,18 @@ def newton_is_cheap_on_a_sample(m: int, n: int) -> bool:
     return FEWEST_ROWS * n**3 <= 1.5 * PASS * m * n
 
 
+def rows_of_a_sample(m: int, n: int, d: float, *, double: bool) -> float:
+    """How many rows are worth learning from by Newton steps, where the penalty leaves d of n parameters free.
+
+    As many as save about as much time in passes over all rows as they take. A step on all rows with what S rows tell leaves
+    a few times d/S of what there is to be gained: so S depends on the cost of a pass, and on d, whose logarithm counts, no
+    more than √(d/n) does. Where passes are cheap, more than sixty rows a parameter, which take away all but a fiftieth at
+    each step, are not worth it.
+    """
+    passes = (DOUBLE if double else 1) * m * sqrt(d / n)
+    return max(FEWEST_ROWS * d, min(60 * d, passes / 16), passes / 48)
+
+
 def lbfgs_passes(double: bool) -> int:
     """Of L-BFGS on many features, in float64 (`double`) or float32."""
     return LBFGS_PASSES * (DOUBLE if double else 1)
@@ -70,7 +82,8 @@ def smooth_solvers(
     if m < FEWEST_ROWS * n:
         sketch = inf
     elif outputs == 1 and newton_is_cheap_on_a_sample(m, n):
-        sketch = SKETCH_PASSES * a_pass + (30 * n + m / 16) * row + 3 * NEWTON_ITERATION + 7 * ITERATION
+        rows = 30 * n + rows_of_a_sample(m, n, n, double=double)
+        sketch = SKETCH_PASSES * a_pass + rows * row + 3 * NEWTON_ITERATION + 7 * ITERATION
     else:
         sketch = SKETCH_GRAM_PASSES * a_pass + 6 * n * row + CHOLESKY * n**3
     lbfgs = HESSIAN_PASSES * a_pass + hessian if n * outputs <= HESSIAN_SIZE else lbfgs_passes(double) * a_pass

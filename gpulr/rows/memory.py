@@ -121,9 +121,15 @@ class MemoryRows:
             return _converted(xp.take(stored, indices, axis=0), dtype, origin)
         X = xp.empty((indices.shape[0], n), dtype=dtype)  # NumPy's
 
+        # NumPy's take would copy all of an X in Fortran order first.
+        as_it_is = stored.dtype == dtype and origin is None and stored.flags.c_contiguous
+
         def copy(rows: slice) -> None:
-            # NumPy's take would copy all of an X in Fortran order first.
-            X[rows] = _converted(stored[indices[rows]], dtype, origin)
+            if as_it_is:
+                # Once; where NumPy is to look for indices that are none ("raise"), it writes to a buffer first.
+                stored.take(indices[rows], axis=0, out=X[rows], mode="clip")
+            else:
+                X[rows] = _converted(stored[indices[rows]], dtype, origin)
 
         for _ in self._ordered(copy, _slices(X, self.X.dtype, self._block_bytes // 2, always=True)):
             pass

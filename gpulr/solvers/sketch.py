@@ -39,8 +39,8 @@ class Sketch(Solver):
     of 20 n rows is cheap beside a pass:
 
     1. three Newton steps on 10 d rows;
-    2. steps on d/n of m/16 rows, from the last of these Hessians, until the decrement is a tenth of what separates their
-       minimum from that of all rows, about d/rows of the cost;
+    2. steps on as many rows as `cost_model.rows_of_a_sample` says, m/48 where m ≫ n, from the last of these Hessians, until
+       the decrement is a tenth of what separates their minimum from that of all rows, about d/rows of the cost;
     3. steps on all rows, from the Hessian H₀ of those rows where 2. ends. (The Hessian of where 2. begins takes as long, but
        the minimum of 10 d rows is not close enough: it costs a step more on all rows.)
 
@@ -129,7 +129,8 @@ def _by_newton(objective: Objective, seed: int, pairs: Pairs, dtype: Any) -> tup
     """Steps 1 and 2 of `Sketch` for cheap Hessians; None where the dtype will not do, see `_will_do`."""
     m, n = objective.rows.y.shape[0], objective.start.shape[0]
     d = max(n / 10, effective_parameters(objective))  # n rows cost next to nothing
-    few, many = round(10 * d), round(max(20 * d, m / 16 * d / n))
+    double = array_namespace(objective.start).finfo(objective.start.dtype).bits > 32
+    few, many = round(10 * d), round(cost_model.rows_of_a_sample(m, n, d, double=double))
     rows = _in_runs(m, many, seed)
     small, large = _sample(objective, rows[:few], dtype), _sample(objective, rows, dtype)
     point = small.visit(small.start)
