@@ -65,6 +65,16 @@ def rows_of_a_sample(m: int, n: int, d: float, *, double: bool) -> float:
     return max(FEWEST_ROWS * d, min(60 * d, passes / 16), passes / 48)
 
 
+def rows_of_samples(m: int, n: int, d: float, outputs: int) -> tuple[float, float]:
+    """How many rows are worth a Hessian H₀ that is to last, and how many others steps from it, before those on all rows.
+
+    With 6 d rows a step takes away four fifths of what there is to be gained, with more somewhat more than that, as long as
+    these cost little beside a pass.
+    """
+    a_quarter = 0.25 * one_pass(m, n, outputs) / _hessian_row(n)
+    return max(n, 6 * d, min(10 * d, a_quarter)), max(4 * n, m / 16)
+
+
 def lbfgs_passes(double: bool) -> int:
     """Of L-BFGS on many features, in float64 (`double`) or float32."""
     return LBFGS_PASSES * (DOUBLE if double else 1)
@@ -85,7 +95,7 @@ def smooth_solvers(
         rows = 30 * n + rows_of_a_sample(m, n, n, double=double)
         sketch = SKETCH_PASSES * a_pass + rows * row + 3 * NEWTON_ITERATION + 7 * ITERATION
     else:
-        sketch = SKETCH_GRAM_PASSES * a_pass + 6 * n * row + CHOLESKY * n**3
+        sketch = SKETCH_GRAM_PASSES * a_pass + rows_of_samples(m, n, n, outputs)[0] * row + CHOLESKY * n**3
     lbfgs = HESSIAN_PASSES * a_pass + hessian if n * outputs <= HESSIAN_SIZE else lbfgs_passes(double) * a_pass
     return {"newton": newton, "sketch": sketch, "lbfgs": lbfgs}
 

@@ -144,18 +144,19 @@ class Objective:
         H = xp.stack([xp.stack([blocks[a, b] for b in range(k)]) for a in range(k)])  # (k, k, N/k, N/k)
         return xp.reshape(xp.permute_dims(H, (2, 0, 3, 1)), (size * k, size * k))
 
-    def shared_hessian(self, Z: Array) -> Array:
+    def shared_hessian(self, Z: Array, columns: Array | None = None) -> Array:
         """A matrix (n + 1, n + 1) in float64 (n without intercept) that stands for ∇²F in every output. Reads X once.
+        Columns as in `hessian`.
 
         Σ sᵢ cᵢ x̃ᵢx̃ᵢᵀ / Σ sᵢ + ridge with c = σ'(z) for two classes, which is ∇²F, and c = Σₐ Pₐ(1 − Pₐ)/(k − 1) for k. At
         equal probabilities its product with the unit matrix of the classes differs from ∇²F along 1 only, where the gradient
         of the cost has no part.
         """
         if Z.ndim == 1:
-            return self.hessian(Z)
+            return self.hessian(Z, columns)
         xp, P = array_namespace(Z), softmax(Z)
-        H = self._scatter(weigh(self.rows.sample_weight, xp.sum(P * (1 - P), axis=1) / (Z.shape[1] - 1)))
-        return H + self._ridge_matrix(H)
+        H = self._scatter(weigh(self.rows.sample_weight, xp.sum(P * (1 - P), axis=1) / (Z.shape[1] - 1)), columns)
+        return H + self._ridge_matrix(H, columns)
 
     def ridge_diagonal(self, block: Array, columns: Array | None = None) -> Array:
         """What the ridge adds to the diagonal of the Hessian `block` (N, N) of an output, 0 for the intercept: (N,)."""

@@ -3,6 +3,7 @@ on all rows, which needs few passes because it starts close by and with a good m
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -29,6 +30,9 @@ from gpulr.solvers.newton import (
 # The metric is given up when so many steps leave more than this share of the gradient.
 SLOW_STEPS, SLOW_SHARE = 4, 0.3
 
+# Columns whose pairs tell whether features are correlated: chance moves the mean of their squares by 0.6 %, and 8 % count.
+ENOUGH_COLUMNS = 256
+
 
 @dataclass(frozen=True)
 class Sketch(Solver):
@@ -44,8 +48,9 @@ class Sketch(Solver):
     3. steps on all rows, from the Hessian H₀ of those rows where 2. ends. (The Hessian of where 2. begins takes as long, but
        the minimum of 10 d rows is not close enough: it costs a step more on all rows.)
 
-    Otherwise H₀ is the Hessian of 6 d rows at equal probabilities, which all classes share; after a few steps on other m/16
-    rows follows 3. Where the features of n rows are no more correlated than by chance, 3 starts at once, without H₀.
+    Otherwise H₀ is the Hessian of 6 d to 10 d rows at equal probabilities, which all classes share; after a few steps on
+    other rows, m/16 of them where m ≫ n, follows 3. Where some features are no more correlated than by chance in n rows, 3
+    starts at once, without H₀.
     With fewer than 20 n rows there is nothing to be learnt from some of them, and it is `LBFGS`.
 
     A sampled metric may be wrong: a few rows may be unlike all others. So the decrement is not taken at its word. A step
@@ -162,18 +167,20 @@ def _by_gram(objective: Objective, seed: int, pairs: Pairs, dtype: Any) -> tuple
     None where the dtype will not do, see `_will_do`.
     """
     m, n = objective.rows.y.shape[0], objective.start.shape[0]
-    end = round(6 * effective_parameters(objective))
-    middle = max(n, end)
-    rows = _in_runs(m, middle + max(4 * n, m // 16), seed)
-    H = _at_equal_probabilities(objective, rows[:n], dtype)
+    d, outputs = effective_parameters(objective), math.prod(objective.start.shape[1:])
+    few, many = (round(count) for count in cost_model.rows_of_samples(m, n, d, outputs))
+    rows = _in_runs(m, few + many, seed)
+    some = _some_columns(objective, seed)
+    H = _at_equal_probabilities(objective, rows[:n], dtype, some)
+    if not _finite(array_namespace(H).linalg.diagonal(H)):
+        return None
+    if not _correlated(H, objective.ridge_diagonal(H, some), n):
+        return objective.start, identity(objective)
+    H = _at_equal_probabilities(objective, rows[:few], dtype)
     if not _will_do(H, objective, dtype):
         return None
-    if not _correlated(H, objective.ridge_diagonal(H), n):
-        return objective.start, identity(objective)
-    if end > 1.5 * n:  # fewer rows more are not worth another product
-        H = _at_equal_probabilities(objective, rows[:end], dtype)
     metric = _sampled(H)
-    other = _sample(objective, rows[middle:], dtype)
+    other = _sample(objective, rows[few:], dtype)
     point = other.visit(other.start)
     if not _finite(point.gradient):
         _count(objective, other)
@@ -195,28 +202,37 @@ def effective_parameters(objective: Objective) -> float:
     return max(1.0, float(n - 4 * held))
 
 
-def _at_equal_probabilities(objective: Objective, rows: np.ndarray, dtype: Any) -> Array:
+def _some_columns(objective: Objective, seed: int) -> Array | None:
+    """Random ones (j,), by which to tell whether features are correlated; None for all where they are few."""
+    n, like = objective.start.shape[0] - objective.fit_intercept, objective.start
+    if n <= ENOUGH_COLUMNS:
+        return None
+    some = np.sort(np.random.default_rng(seed).permutation(n)[:ENOUGH_COLUMNS])
+    return array_namespace(like).asarray(some, device=device(like))
+
+
+def _at_equal_probabilities(objective: Objective, rows: np.ndarray, dtype: Any, columns: Array | None = None) -> Array:
     """The Hessian of some rows, whose copies are given up, so that the next sample has their memory."""
     part = _sample(objective, rows, dtype)
-    H = part.shared_hessian(0 * part.matmul(part.start))
+    H = part.shared_hessian(0 * part.matmul(part.start), columns)
     _count(objective, part)
     return H
 
 
-def _correlated(H: Array, ridge: Array, rows: int) -> bool:
-    """Whether correlations in a sample of so many rows are larger than those that independent features have by chance.
+def _correlated(H: Array, ridge: Array, n: int) -> bool:
+    """Whether correlations in a sample of n rows of n features are larger than those that independent ones have by chance.
 
-    These have squares of 1/rows on average. If squares are less than 1/(12 n) larger, a sample of 6 n rows would show half
-    as much correlation as chance, and its H⁻¹ would be noise more than anything. H (n, n) without the `ridge` (n,) on its
-    diagonal is the covariance, but for a factor.
+    These have squares of 1/n on average. If squares are less than 1/(12 n) larger, a sample of 6 n rows would show half as
+    much correlation as chance, and its H⁻¹ would be noise more than anything. H (j, j) of some features without the `ridge`
+    (j,) on its diagonal is their covariance, but for a factor.
     """
-    xp, n = array_namespace(H), H.shape[0]
+    xp, j = array_namespace(H), H.shape[0]
     diagonal = xp.linalg.diagonal(H)
     variance = diagonal - ridge
     known = variance > rounding(H) * diagonal
     inverse = xp.where(known, 1 / xp.where(known, variance, xp.ones_like(variance)), xp.zeros_like(variance))
     (squares,) = floats([inverse @ (H * H @ inverse) - xp.sum((diagonal * inverse) ** 2)])
-    return n > 1 and bool(squares / (n * (n - 1)) > 1 / rows + 1 / (12 * n))
+    return j > 1 and bool(squares / (j * (j - 1)) > (1 + 1 / 12) / n)
 
 
 def _solved(part: Objective, point: Point, metric: Metric, pairs: Pairs, most: int) -> Look:
