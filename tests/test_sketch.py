@@ -7,6 +7,7 @@ import pytest
 from scipy import sparse
 
 from gpulr import LogisticRegression
+from gpulr.cost_model import FEWEST_ROWS, rows_of_a_sample, rows_of_samples
 from gpulr.solvers import Sketch
 
 
@@ -84,6 +85,28 @@ def test_sparse_rows_and_weights(rng):
     for samples in (X, sparse.csr_array(X)):
         found = LogisticRegression(solver="sketch").fit(samples, y, s)
         assert found.objective_ == pytest.approx(exact.objective_, rel=1e-6)
+
+
+@pytest.mark.parametrize("form", [np.asarray, sparse.csr_array])
+@pytest.mark.parametrize("k", [2, 3])
+def test_of_many_features_some_tell_whether_they_are_correlated(form, k, rng):
+    m, n = 6200, 300
+    plain, _ = rows("plain", m, n, k, rng)
+    for X, learns in ((plain, False), (plain + plain[:, :1], True)):
+        y = np.argmax(X[:, :k] + rng.gumbel(size=(m, k)), axis=1)
+        model = LogisticRegression(solver="sketch").fit(form(X), y)
+        exact = LogisticRegression(solver="lbfgs", dtype="float64", tol=1e-6, max_iter=1000).fit(X, y)
+        assert model.objective_ == pytest.approx(exact.objective_, rel=1e-6)
+        # The pass at the start, and before it n rows; with H₀ many more.
+        assert (model.history_[0]["passes"] - 1 > 0.1) is learns
+
+
+@pytest.mark.parametrize("n", [1, 7, 300, 5000])
+def test_samples_have_no_more_rows_than_there_are(n):
+    for m in (FEWEST_ROWS * n, 25 * n + 1, 40 * n, 10_000_000):
+        for d in (1.0, n / 2, n):
+            assert sum(map(round, rows_of_samples(m, n, d, outputs=10))) <= m
+            assert max(round(rows_of_a_sample(m, n, d, double=double)) for double in (False, True)) <= m
 
 
 def test_without_enough_rows_it_is_lbfgs(rng):
