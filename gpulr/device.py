@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -101,11 +102,21 @@ def _current_gpu(index: int) -> Iterator[None]:
 def array_namespace(*arrays: Array) -> Any:
     """The array-API namespace `xp` of the arrays, as array_api_compat's function, which takes ten times as long.
 
-    A solver's iteration on small data asks a dozen times; most often the arrays are NumPy's.
+    A solver's iteration asks some dozen times; most often the arrays are NumPy's, or all of another type that it has seen.
     """
     if all(isinstance(array, np.ndarray | np.generic) for array in arrays):
         return array_api_compat.numpy
-    return array_api_compat.array_namespace(*arrays)
+    kinds = {type(array) for array in arrays}
+    if len(kinds) > 1:
+        return array_api_compat.array_namespace(*arrays)
+    (kind,) = kinds
+    if kind not in _namespaces:
+        _namespaces[kind] = array_api_compat.array_namespace(*arrays)
+    return _namespaces[kind]
+
+
+# By types of arrays.
+_namespaces: dict[type, Any] = {}
 
 
 def choose(name: str = "auto") -> Device:
@@ -220,6 +231,16 @@ def floats(values: list[Array]) -> list[float]:
     """0-d arrays as Python floats in a single transfer: the one moment where a solver waits for its device."""
     xp = array_namespace(*values)
     return [float(value) for value in to_host(xp.stack([xp.asarray(value) for value in values]))]
+
+
+def read(arrays: list[Array]) -> list[np.ndarray]:
+    """Arrays of one dtype on the host, in a single transfer; this waits for the device."""
+    if all(is_numpy_array(array) for array in arrays):
+        return arrays
+    xp, ends = array_namespace(*arrays), np.cumsum([prod(array.shape) for array in arrays])
+    together = to_host(xp.concat([xp.reshape(array, (-1,)) for array in arrays]))
+    parts = np.split(together, ends[:-1])
+    return [part.reshape(array.shape) for part, array in zip(parts, arrays, strict=True)]
 
 
 def available_memory(like: Array) -> int:

@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
+import numpy as np
+from array_api_compat import device
+
 from gpulr import cost_model
-from gpulr.device import Array, array_namespace, floats
+from gpulr.device import Array, array_namespace, read
 from gpulr.objective import Objective, Point
-from gpulr.products import inner
 from gpulr.solvers.line_search import Wolfe, line_search, search_on
 from gpulr.solvers.minimize import Look, Looks, Numbers, Solver
 from gpulr.solvers.newton import positive_inverse, regular_inverse
-
-# Steps, changes of the gradient, and one over their product (0 for a pair that is not to be used).
-Pair = tuple[Array, Array, Array]
-Pairs = deque[Pair]
+from gpulr.solvers.pairs import Metric, Pairs, Place, identity
 
 # A coarse objective is minimized to this share of what is not known of it, for its minimum is much closer to the true one
 # than its cost.
@@ -26,36 +24,12 @@ WELL_BELOW = 1e-4
 
 
 @dataclass(frozen=True)
-class Metric:
-    """A first estimate of H⁻¹.
-
-    Attributes:
-        times: multiplies a gradient by it.
-        trust: ≥ 1; as a whole it may be too large or small by this factor before the newest pair corrects it.
-    """
-
-    times: Callable[[Array], Array]
-    trust: float
-
-
-def identity(objective: Objective) -> Metric:
-    """A multiple of the identity, for a start; the first pair tells better.
-
-    One over the largest curvature that standardized features have when they depend on each other by chance only,
-    (1 + √(n/m))²/4 (Marchenko & Pastur, "Distribution of eigenvalues for some sets of random matrices" (1967)).
-    """
-    m, n = objective.rows.y.shape[0], objective.start.shape[0]
-    size = 4 / (1 + math.sqrt(n / m)) ** 2
-    return Metric(lambda g: size * g, 1.0)
-
-
-@dataclass(frozen=True)
 class LBFGS(Solver):
     """p ← p − t·H⁻¹∇F(p), H⁻¹ from the last `memory` pairs of steps and gradient changes.
 
-    Source: Nocedal & Wright, "Numerical Optimization" (2006), algorithms 7.4 and 7.5.
+    Source: Nocedal & Wright, "Numerical Optimization" (2006), section 7.2; see `gpulr.solvers.pairs` for the form.
 
-    The recursion needs a first estimate of H⁻¹. For few parameters that is the inverse of the true Hessian at the start,
+    It needs a first estimate of H⁻¹. For few parameters that is the inverse of the true Hessian at the start,
     which costs about as much as an iteration and makes dependent columns harmless; for many, a multiple of the identity.
 
     Attributes:
@@ -85,9 +59,8 @@ class LBFGS(Solver):
         metric = identity(objective)
         if math.prod(objective.start.shape) <= self.hessian_size:
             metric = Metric(_inverse_hessian(objective, point.margins), self.hessian_trust)
-        pairs: Pairs = deque(maxlen=self.memory)
         minimize = _with_corrections if objective.coarseness > 0 else quasi_newton
-        yield from minimize(objective, point, metric, pairs)
+        yield from minimize(objective, point, Pairs(metric, self.memory))
 
 
 def _inverse_hessian(objective: Objective, Z: Array) -> Callable[[Array], Array]:
@@ -99,10 +72,10 @@ def _inverse_hessian(objective: Objective, Z: Array) -> Callable[[Array], Array]
     return times or positive_inverse(objective.hessian(Z) + flat)
 
 
-def _with_corrections(objective: Objective, point: Point, metric: Metric, pairs: Pairs) -> Looks:
+def _with_corrections(objective: Objective, point: Point, pairs: Pairs) -> Looks:
     """A look at every iterate of `quasi_newton` on a coarse objective, which is corrected at each minimum that is found."""
     rounding = 4 * float(array_namespace(point.params).finfo(point.params.dtype).eps)
-    looks = quasi_newton(objective, point, metric, pairs)
+    looks = quasi_newton(objective, point, pairs)
     before: Numbers | None = None  # of the last correction
     while True:
         for look in looks:
@@ -112,7 +85,7 @@ def _with_corrections(objective: Objective, point: Point, metric: Metric, pairs:
                 break
             # Before a correction it is not known how far the true cost has to fall.
             yield look if before is not None else replace(look, numbers=numbers._replace(decrement=math.inf))
-        looks = quasi_newton(objective, objective.corrected(look.params), metric, pairs)
+        looks = quasi_newton(objective, objective.corrected(look.params), pairs)
         look = next(looks)
         yield look
         numbers = numbers_of(look)
@@ -129,89 +102,57 @@ def numbers_of(look: Look) -> Numbers:
     return look.numbers
 
 
-def quasi_newton(objective: Objective, point: Point, metric: Metric, pairs: Pairs) -> Looks:
+def quasi_newton(objective: Objective, point: Point, pairs: Pairs) -> Looks:
     """A look at every iterate, from `point` on; it ends when no step lowers the cost any more.
 
-    The device is waited for once a step: along with the trial of a step goes all that follows if it is taken, down to the
-    next direction, so that what is read then serves the line search, the history and the test for the end.
+    The device is waited for once a step: along with the trial of a step goes all that the next direction takes if it is
+    taken, so that what is read then serves the line search, the pairs and the test for the end.
 
     Args:
         objective: F.
         point: where to start.
-        metric: the first estimate of H⁻¹.
-        pairs: what is known of H already, the newest last; new pairs are added.
+        pairs: the first estimate of H⁻¹, and what is known of H already; new pairs are added.
     """
-    direction, look = _aim(pairs, metric, point)
-    numbers = Numbers(*floats(look.scalars()))
+    place = pairs.visit(point)
+    (cost, norm, finite), products = _numbers(point, place)
     t = 1.0
     while True:
-        yield replace(look, numbers=numbers)
+        direction, decrement = pairs.aim(products, point.params)
+        numbers = Numbers(cost, norm, decrement, finite)
+        yield Look(point.params, point.cost, point.gradient, _like(decrement, point.cost), numbers)
         # Where the last step had to be short, on a slope that gets steeper and steeper, so has the next one.
         t = min(1.0, 3 * t)
         trial = objective.visit(point.params + t * direction)
-        pair = _pair(point, trial)
-        next_direction, look = _aim(_added(pairs, pair), metric, trial)
-        slope = array_namespace(direction).sum(trial.gradient * direction, dtype=look.cost.dtype)
-        slope_t, *read = floats([slope, *look.scalars()])
-        numbers, before = Numbers(*read), numbers
-        conditions = Wolfe.at(before.cost, -2 * before.decrement, direction)
-        if not (conditions.slope < 0 and conditions.accept(t, numbers.cost, slope_t)):
+        there = pairs.visit(trial, place)
+        slope = array_namespace(direction).sum(trial.gradient * direction, dtype=trial.cost.dtype)
+        (cost, norm, finite, slope_t), products = _numbers(trial, there, slope)
+        conditions = Wolfe.at(numbers.cost, -2 * decrement, direction)
+        if not (conditions.slope < 0 and conditions.accept(t, cost, slope_t)):
             found = None
             if conditions.slope < 0:
-                found = search_on(objective, point, direction, conditions, t, trial, numbers.cost, slope_t)
-            if found is None and pairs:
+                found = search_on(objective, point, direction, conditions, t, trial, cost, slope_t)
+            if found is None and len(pairs):
                 # The estimate may have gone bad by rounding: once more along the gradient.
                 pairs.clear()
                 found = line_search(objective, point, -point.gradient)
             if found is None:
                 return
             trial, t = found
-            pair = _pair(point, trial)
-            next_direction, look = _aim(_added(pairs, pair), metric, trial)
-            numbers = Numbers(*floats(look.scalars()))
-        pairs.append(pair)
-        point, direction = trial, next_direction
+            there = pairs.visit(trial, place)
+            (cost, norm, finite), products = _numbers(trial, there)
+        pairs.keep(products)
+        point, place = trial, there
 
 
-def _aim(pairs: Pairs, metric: Metric, point: Point) -> tuple[Array, Look]:
-    """The direction −H⁻¹g from a point, and the look at it."""
-    direction = -_times_inverse_hessian(pairs, metric, point.gradient)
-    decrement = -0.5 * inner(point.gradient, direction)
-    return direction, Look(point.params, point.cost, point.gradient, decrement)
+def _numbers(point: Point, place: Place, *more: Array) -> tuple[list[float], np.ndarray]:
+    """Of a point: cost, largest entry of the gradient, whether it is finite, and `more` (); and its place's products."""
+    xp = array_namespace(point.params)
+    norm, finite = xp.max(xp.abs(point.gradient)), xp.all(xp.isfinite(point.params))
+    numbers = xp.stack([xp.astype(x, xp.float64) for x in (point.cost, norm, finite, *more)])
+    numbers, products = read([numbers, place.products])
+    return numbers.tolist(), products
 
 
-def _pair(before: Point, after: Point) -> Pair:
-    """What the step from `before` to `after` tells of the Hessian."""
-    xp = array_namespace(after.params)
-    s, y = after.params - before.params, after.gradient - before.gradient
-    curvature = inner(s, y)
-    # Convexity makes sᵀy > 0 but for rounding; a pair of weight 0 has no effect below.
-    return s, y, xp.where(curvature > 0, 1 / curvature, xp.zeros_like(curvature))
-
-
-def _added(pairs: Pairs, pair: Pair) -> Pairs:
-    return deque((*pairs, pair), maxlen=pairs.maxlen)
-
-
-def _times_inverse_hessian(pairs: Pairs, metric: Metric, g: Array) -> Array:
-    """H⁻¹ g by the two-loop recursion, without a look at a number on the host."""
-    alphas = []
-    for s, y, rho in reversed(pairs):
-        alpha = rho * inner(s, g)
-        g = g - alpha * y
-        alphas.append(alpha)
-    g = metric.times(g)
-    if pairs and metric.trust < math.inf:
-        g = g * _factor(pairs[-1], metric)
-    for (s, y, rho), alpha in zip(pairs, reversed(alphas), strict=True):
-        g = g + (alpha - rho * inner(y, g)) * s
-    return g
-
-
-def _factor(pair: Pair, metric: Metric) -> Array:
-    """How much larger the metric M should be by what a step has shown, sᵀy / yᵀMy: (); 1 for a pair of weight 0."""
-    _, y, rho = pair
-    xp = array_namespace(y)
-    ones = xp.ones_like(rho)
-    ratio = xp.where(rho > 0, 1 / (rho * inner(y, metric.times(y))), ones)
-    return xp.where((ratio > metric.trust) | (ratio < 1 / metric.trust), ratio, ones)
+def _like(number: float, like: Array) -> Array:
+    """A number as an array ()."""
+    return array_namespace(like).asarray(number, dtype=like.dtype, device=device(like))

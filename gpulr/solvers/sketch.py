@@ -4,7 +4,6 @@ on all rows, which needs few passes because it starts close by and with a good m
 from __future__ import annotations
 
 import math
-from collections import deque
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any, ClassVar
@@ -16,7 +15,7 @@ from gpulr import cost_model
 from gpulr.device import Array, array_namespace, floats
 from gpulr.linear_algebra import rounding
 from gpulr.objective import Objective, Point
-from gpulr.solvers.lbfgs import LBFGS, Metric, Pairs, identity, numbers_of, quasi_newton
+from gpulr.solvers.lbfgs import LBFGS, numbers_of, quasi_newton
 from gpulr.solvers.line_search import line_search
 from gpulr.solvers.minimize import Look, Looks, Solver
 from gpulr.solvers.newton import (
@@ -26,6 +25,7 @@ from gpulr.solvers.newton import (
     regular_inverse,
     require_room_for_hessian,
 )
+from gpulr.solvers.pairs import Metric, Pairs, identity
 
 # The metric is given up when so many steps leave more than this share of the gradient.
 SLOW_STEPS, SLOW_SHARE = 4, 0.3
@@ -88,12 +88,11 @@ class Sketch(Solver):
         if objective.rows.y.shape[0] < cost_model.FEWEST_ROWS * objective.start.shape[0]:
             yield from LBFGS(self.memory).steps(objective)
             return
-        pairs: Pairs = deque(maxlen=self.memory)
-        p, metric = self._learn(objective, pairs)
+        p, pairs = self._learn(objective)
         norms: list[float] = []
-        for look in quasi_newton(objective, objective.visit(p), metric, pairs):
+        for look in quasi_newton(objective, objective.visit(p), pairs):
             yield _with_caution(look, norms)
-            if metric.trust > 1 and len(norms) > SLOW_STEPS and norms[-1] > SLOW_SHARE * norms[-1 - SLOW_STEPS]:
+            if pairs.metric.trust > 1 and len(norms) > SLOW_STEPS and norms[-1] > SLOW_SHARE * norms[-1 - SLOW_STEPS]:
                 break
         else:
             return
@@ -104,13 +103,13 @@ class Sketch(Solver):
             following = newton_from(objective, point, H)
         else:
             metric = identity(objective) if H is None else _sampled(H)
-            following = quasi_newton(objective, point, metric, deque(maxlen=self.memory))
+            following = quasi_newton(objective, point, Pairs(metric, self.memory))
         next(following)  # it was looked at above
         for look in following:
             yield look if look.numbers is None else _with_caution(look, norms)
 
-    def _learn(self, objective: Objective, pairs: Pairs) -> tuple[Array, Metric]:
-        """Where to start on all rows and with which H₀; fills the pairs.
+    def _learn(self, objective: Objective) -> tuple[Array, Pairs]:
+        """Where to start on all rows, and H₀ with the pairs that some of them gave.
 
         In float32, whose digits are more than those that a sample has in common with all rows; unless they do not tell all
         directions apart, or numbers overflow.
@@ -119,18 +118,15 @@ class Sketch(Solver):
         require_room_for_hessian(objective, n)
         newton = objective.start.ndim == 1 and cost_model.newton_is_cheap_on_a_sample(m, n)
         learn, xp, dtype = _by_newton if newton else _by_gram, array_namespace(objective.start), objective.start.dtype
-        found = learn(objective, self.seed, pairs, xp.float32)
+        found = learn(objective, self.seed, self.memory, xp.float32)
         if found is None:
-            found = learn(objective, self.seed, pairs, dtype)
+            found = learn(objective, self.seed, self.memory, dtype)
         if found is None:
             raise FloatingPointError(f"samples, or sums of their products, are too large for {dtype}: scale them")
-        wide = [tuple(xp.astype(part, dtype, copy=False) for part in pair) for pair in pairs]
-        pairs.clear()
-        pairs.extend(wide)
         return xp.astype(found[0], dtype, copy=False), found[1]
 
 
-def _by_newton(objective: Objective, seed: int, pairs: Pairs, dtype: Any) -> tuple[Array, Metric] | None:
+def _by_newton(objective: Objective, seed: int, memory: int, dtype: Any) -> tuple[Array, Pairs] | None:
     """Steps 1 and 2 of `Sketch` for cheap Hessians; None where the dtype will not do, see `_will_do`."""
     m, n = objective.rows.y.shape[0], objective.start.shape[0]
     d = max(n / 10, effective_parameters(objective))  # n rows cost next to nothing
@@ -154,14 +150,14 @@ def _by_newton(objective: Objective, seed: int, pairs: Pairs, dtype: Any) -> tup
     if not _finite(point.gradient):
         _count(objective, small, large)
         return None
-    look = _solved(large, point, _sampled(H), pairs, most=30)
-    pairs.clear()  # the Hessian of where they end tells more than they do
+    look = _solved(large, point, Pairs(_sampled(H), memory), most=30)
+    # Without the pairs: the Hessian of where they end tells more than they do.
     metric = _sampled(large.hessian(large.matmul(look.params)))
     _count(objective, small, large)
-    return look.params, metric
+    return look.params, Pairs(metric, memory)
 
 
-def _by_gram(objective: Objective, seed: int, pairs: Pairs, dtype: Any) -> tuple[Array, Metric] | None:
+def _by_gram(objective: Objective, seed: int, memory: int, dtype: Any) -> tuple[Array, Pairs] | None:
     """The start of `Sketch` for expensive Hessians: H₀ at equal probabilities, where features depend on each other.
 
     None where the dtype will not do, see `_will_do`.
@@ -175,19 +171,19 @@ def _by_gram(objective: Objective, seed: int, pairs: Pairs, dtype: Any) -> tuple
     if not _finite(array_namespace(H).linalg.diagonal(H)):
         return None
     if not _correlated(H, objective.ridge_diagonal(H, some), n):
-        return objective.start, identity(objective)
+        return objective.start, Pairs(identity(objective), memory)
     H = _at_equal_probabilities(objective, rows[:few], dtype)
     if not _will_do(H, objective, dtype):
         return None
-    metric = _sampled(H)
+    pairs = Pairs(_sampled(H), memory)
     other = _sample(objective, rows[few:], dtype)
     point = other.visit(other.start)
     if not _finite(point.gradient):
         _count(objective, other)
         return None
-    look = _solved(other, point, metric, pairs, most=8)
+    look = _solved(other, point, pairs, most=8)
     _count(objective, other)
-    return look.params, metric
+    return look.params, pairs
 
 
 def effective_parameters(objective: Objective) -> float:
@@ -235,10 +231,10 @@ def _correlated(H: Array, ridge: Array, n: int) -> bool:
     return j > 1 and bool(squares / (j * (j - 1)) > (1 + 1 / 12) / n)
 
 
-def _solved(part: Objective, point: Point, metric: Metric, pairs: Pairs, most: int) -> Look:
+def _solved(part: Objective, point: Point, pairs: Pairs, most: int) -> Look:
     """The last look at a sample: it is no use to solve it to more digits than it has in common with all rows."""
     deserved = 0.1 * effective_parameters(part) / part.rows.y.shape[0]
-    for look in islice(quasi_newton(part, point, metric, pairs), most):
+    for look in islice(quasi_newton(part, point, pairs), most):
         numbers = numbers_of(look)
         if numbers.decrement <= deserved * abs(numbers.cost):
             break
