@@ -175,9 +175,11 @@ def why_no_gpu() -> str | None:
 
 
 def _why_not_in_this_process(runtime: Any) -> str | None:
-    """Why a GPU that CuPy has seen cannot be used; None when it can. In a forked child CUDA does not go on."""
+    """Why a GPU that CuPy has seen cannot be used; None when it can. In a forked child CUDA does not go on, which CUDA 13
+    says only when something is asked of the GPU itself.
+    """
     try:
-        runtime.getDeviceCount()
+        runtime.memGetInfo()
     except runtime.CUDARuntimeError as error:
         return (
             f"CUDA says: {_first_line(error)}; if this process was forked by one that had used the GPU already, start it "

@@ -27,6 +27,7 @@ def fake_cupy(count=0, driver=12040, runtime=12090, error=None):
         driverGetVersion=lambda: driver,
         runtimeGetVersion=lambda: runtime,
         getDeviceCount=get_device_count,
+        memGetInfo=get_device_count,
         CUDARuntimeError=CUDARuntimeError,
     )
     return SimpleNamespace(cuda=SimpleNamespace(is_available=lambda: count > 0, runtime=functions))

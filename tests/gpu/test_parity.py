@@ -269,7 +269,8 @@ def test_gram_space_in_one_launch(one_gpu, m, spread, rng):
         expected = margin_descent.descend(M, v, 300)
     on = one_gpu.asarray(M), one_gpu.asarray(v)
     found = margin_descent.descend(*on, 300)
-    np.testing.assert_allclose(found.get(), expected, rtol=1e-10)
+    # Where one way overflows to 0, another has the last numbers there are.
+    np.testing.assert_allclose(found.get(), expected, rtol=1e-10, atol=1e-300)
     assert margin_descent.descend(*on, 300).get().tobytes() == found.get().tobytes()
     np.testing.assert_array_equal(on[1].get(), v)
 
