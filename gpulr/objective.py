@@ -303,10 +303,9 @@ class Objective:
     def _gradient(self, p: Array, dw: Array, db: Array) -> Array:
         xp = array_namespace(p)
         gradient = xp.astype(self._transform(dw, db), p.dtype, copy=False)
-        penalty = self._ridge_times(p)
-        if self.fit_intercept:
-            penalty = xp.concat([penalty, xp.zeros_like(p[-1:, ...])])
-        return gradient + penalty
+        of_weights = self._weights(gradient)
+        of_weights += self._ridge_times(p)  # in place: `gradient` is nobody else's
+        return gradient
 
     def _scatter(self, d: Array, columns: Array | None = None) -> Array:
         """Σᵢ dᵢ x̃ᵢx̃ᵢᵀ / Σs for x̃ = (scale∘(x − shift), 1): (n + 1, n + 1), or (n, n) without intercept, in float64."""

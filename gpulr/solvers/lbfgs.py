@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
-from array_api_compat import device
+from array_api_compat import device, is_numpy_array
 
 from gpulr import cost_model
 from gpulr.device import Array, array_namespace, read
@@ -17,6 +17,10 @@ from gpulr.solvers.line_search import Wolfe, line_search, search_on
 from gpulr.solvers.minimize import Look, Looks, Numbers, Solver
 from gpulr.solvers.newton import positive_inverse, regular_inverse
 from gpulr.solvers.pairs import Metric, Pairs, Place, identity
+
+# So many parameters of a GPU are at home on the host, see `_Home`: what is computed of 30,000 takes as long there as the
+# launches do.
+HOST_PARAMETERS = 1 << 15
 
 # A coarse objective is minimized to this share of what is not known of it, for its minimum is much closer to the true one
 # than its cost.
@@ -113,24 +117,24 @@ def quasi_newton(objective: Objective, point: Point, pairs: Pairs) -> Looks:
         point: where to start.
         pairs: the first estimate of H⁻¹, and what is known of H already; new pairs are added.
     """
-    place = pairs.visit(point)
-    (cost, norm, finite), products = _numbers(point, place)
-    t = 1.0
+    home, t = _Home(point.params, math.prod(point.params.shape) <= HOST_PARAMETERS), 1.0
+    (p,) = home.bring(point.params)
+    place, (cost, norm, finite), products = _seen(home, pairs, point, p)
     while True:
-        direction, decrement = pairs.aim(products, point.params)
+        direction, decrement = pairs.aim(products)
         numbers = Numbers(cost, norm, decrement, finite)
-        yield Look(point.params, point.cost, point.gradient, _like(decrement, point.cost), numbers)
+        yield Look(point.params, point.cost, point.gradient, home.number(decrement), numbers)
         # Where the last step had to be short, on a slope that gets steeper and steeper, so has the next one.
         t = min(1.0, 3 * t)
-        trial = objective.visit(point.params + t * direction)
-        there = pairs.visit(trial, place)
-        slope = array_namespace(direction).sum(trial.gradient * direction, dtype=trial.cost.dtype)
-        (cost, norm, finite, slope_t), products = _numbers(trial, there, slope)
-        conditions = Wolfe.at(numbers.cost, -2 * decrement, direction)
-        if not (conditions.slope < 0 and conditions.accept(t, cost, slope_t)):
+        trial, p = home.send(place.params + t * direction)
+        trial = objective.visit(trial)
+        there, (cost, norm, finite, slope), products = _seen(home, pairs, trial, p, place, direction)
+        conditions = Wolfe.at(numbers.cost, -2 * decrement, point.params)
+        if not (conditions.slope < 0 and conditions.accept(t, cost, slope)):
             found = None
             if conditions.slope < 0:
-                found = search_on(objective, point, direction, conditions, t, trial, cost, slope_t)
+                d, _ = home.send(direction)
+                found = search_on(objective, point, d, conditions, t, trial, cost, slope)
             if found is None and len(pairs):
                 # The estimate may have gone bad by rounding: once more along the gradient.
                 pairs.clear()
@@ -138,21 +142,64 @@ def quasi_newton(objective: Objective, point: Point, pairs: Pairs) -> Looks:
             if found is None:
                 return
             trial, t = found
-            there = pairs.visit(trial, place)
-            (cost, norm, finite), products = _numbers(trial, there)
+            (p,) = home.bring(trial.params)
+            there, (cost, norm, finite, _), products = _seen(home, pairs, trial, p, place, direction)
         pairs.keep(products)
         point, place = trial, there
 
 
-def _numbers(point: Point, place: Place, *more: Array) -> tuple[list[float], np.ndarray]:
-    """Of a point: cost, largest entry of the gradient, whether it is finite, and `more` (); and its place's products."""
-    xp = array_namespace(point.params)
-    norm, finite = xp.max(xp.abs(point.gradient)), xp.all(xp.isfinite(point.params))
-    numbers = xp.stack([xp.astype(x, xp.float64) for x in (point.cost, norm, finite, *more)])
-    numbers, products = read([numbers, place.products])
-    return numbers.tolist(), products
+@dataclass(frozen=True)
+class _Home:
+    """Where the algebra of the parameters is done: on their device, or for few of them on the host.
+
+    A GPU takes some 10 µs to start whatever is computed, and there are dozens of small things beside a pass.
+
+    Attributes:
+        like: parameters as the objective takes them.
+        host: whether it is the host.
+    """
+
+    like: Array
+    host: bool
+
+    def bring(self, *parts: Array) -> list[Array]:
+        """Arrays from the device, each as one vector; in one transfer, by float64, where home is the host."""
+        if is_numpy_array(self.like) or not self.host:
+            return [array_namespace(part).reshape(part, (-1,)) for part in parts]
+        xp = array_namespace(self.like)
+        return read([xp.reshape(xp.astype(part, xp.float64, copy=False), (-1,)) for part in parts])
+
+    def send(self, vector: Array) -> tuple[Array, Array]:
+        """A vector of home as an array like `like` on the device; and what it is at home, for it may lose digits."""
+        xp, there = array_namespace(vector), array_namespace(self.like)
+        rounded = xp.reshape(xp.astype(vector, _dtype(xp, self.like), copy=False), self.like.shape)
+        sent = rounded if xp is there else there.asarray(rounded, device=device(self.like))
+        return sent, xp.astype(xp.reshape(rounded, (-1,)), vector.dtype, copy=False)
+
+    def number(self, value: float) -> Array:
+        """A number as an array () in float64 on the device."""
+        xp = array_namespace(self.like)
+        return xp.asarray(value, dtype=xp.float64, device=device(self.like))
 
 
-def _like(number: float, like: Array) -> Array:
-    """A number as an array ()."""
-    return array_namespace(like).asarray(number, dtype=like.dtype, device=device(like))
+def _seen(
+    home: _Home, pairs: Pairs, point: Point, p: Array, before: Place | None = None, d: Array | None = None
+) -> tuple[Place, list[float], np.ndarray]:
+    """A point, of which p (N,) is home already, with numbers of it and what `pairs` has to be told.
+
+    The numbers are the cost, the largest entry of the gradient, whether p is finite, and, after a step along d (N,) from
+    `before`, the slope there.
+    """
+    cost, g, v = home.bring(point.cost, point.gradient, pairs.metric.times(point.gradient))
+    place, xp = Place(p, g, v), array_namespace(g)
+    numbers = [cost[0], xp.max(xp.abs(g)), xp.all(xp.isfinite(p))]
+    if d is not None:
+        numbers.append(xp.sum(g * d, dtype=xp.float64))
+    stacked = xp.stack([xp.astype(xp.asarray(number), xp.float64) for number in numbers])
+    stacked, products = read([stacked, pairs.products(place, before)])
+    return place, stacked.tolist(), products
+
+
+def _dtype(xp: Any, like: Array) -> Any:
+    """The dtype of `like` in another namespace."""
+    return xp.float64 if array_namespace(like).finfo(like.dtype).bits == 64 else xp.float32

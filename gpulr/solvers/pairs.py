@@ -12,7 +12,7 @@ from array_api_compat import device
 
 from gpulr.device import Array, array_namespace
 from gpulr.linear_algebra import solve_lower
-from gpulr.objective import Objective, Point
+from gpulr.objective import Objective
 
 
 @dataclass(frozen=True)
@@ -46,13 +46,11 @@ class Place:
     Attributes:
         params, gradient: p and ∇F(p), (N,).
         image: M∇F(p), likewise.
-        products: of vectors, in float64 and still on the device: what `Pairs.keep` and `Pairs.aim` have to be told.
     """
 
     params: Array
     gradient: Array
     image: Array
-    products: Array
 
 
 class Pairs:
@@ -89,19 +87,17 @@ class Pairs:
         """Forget the pairs."""
         self._order = []
 
-    def visit(self, point: Point, before: Place | None = None) -> Place:
-        """The place of a point; where a step led there from the place `before`, the pair that it makes is a candidate.
+    def products(self, place: Place, before: Place | None = None) -> Array:
+        """What `keep` and `aim` have to be told of a place, in float64, where it is; nothing is read from there.
 
-        Nothing is read from the device. The candidate takes the place of the one before it, and in a full memory that of the
-        oldest pair, which is then lost unless `keep` follows.
+        The pair that the step from the place `before` makes is a candidate. It takes the room of the last candidate, and
+        where the memory is full that of the oldest pair, which is then lost unless `keep` follows.
         """
-        xp = array_namespace(point.params)
-        image = self.metric.times(point.gradient)
-        p, g, v = (xp.reshape(part, (-1,)) for part in (point.params, point.gradient, image))
+        xp, p, g, v = array_namespace(place.params), place.params, place.gradient, place.image
         if self._rows is None:
-            self._rows = xp.zeros((1 + 2 * self.memory, p.shape[0]), dtype=p.dtype, device=device(p))
-        elif self._rows.dtype != p.dtype:  # pairs of a sample
-            self._rows = xp.astype(self._rows, p.dtype)
+            self._rows = xp.zeros((1 + 2 * self.memory, p.shape[0]), dtype=g.dtype, device=device(p))
+        elif self._rows.dtype != g.dtype:  # pairs of a sample
+            self._rows = xp.astype(self._rows, g.dtype)
         self._rows[0, :] = v
         factors, used = [g], self._used(self._order)
         if before is not None:
@@ -110,8 +106,8 @@ class Pairs:
             self._rows[2 + 2 * slot, :] = v - before.image
             factors, used = [g, g - before.gradient], self._used([*self._order, slot])
         # A product each: NumPy's BLAS takes as long for a matrix of two columns, and longer where the rows are long.
-        products = xp.astype(xp.stack([self._rows[:used, :] @ factor for factor in factors], axis=1), xp.float64)
-        return Place(p, g, v, products)
+        products = xp.stack([self._rows[:used, :] @ factor for factor in factors], axis=1)
+        return xp.astype(products, xp.float64, copy=False)
 
     def keep(self, products: np.ndarray) -> None:
         """Make the candidate the newest pair, with the products of its end; unless rounding left it no curvature."""
@@ -124,11 +120,10 @@ class Pairs:
             self._steps[slot, : len(steps)] = steps
             self._images[slot, : len(images)] = self._images[: len(images), slot] = images
 
-    def aim(self, products: np.ndarray, like: Array) -> tuple[Array, float]:
-        """The direction −H⁻¹g from the place that was visited last and has these products, as an array like `like`; and
-        ½ gᵀH⁻¹g."""
+    def aim(self, products: np.ndarray) -> tuple[Array, float]:
+        """The direction −H⁻¹g (N,) from the last place, which has these products, and ½ gᵀH⁻¹g."""
         assert self._rows is not None
-        slots, xp = np.array(self._order, dtype=int), array_namespace(like)
+        slots, xp = np.array(self._order, dtype=int), array_namespace(self._rows)
         products = products[: self._used(self._order), 0]
         coefficients = np.zeros(len(products))
         coefficients[0] = factor = self._factor()
@@ -139,8 +134,8 @@ class Pairs:
             curved = np.diag(L) * alpha + factor * (images @ alpha - of_images)
             coefficients[1 + 2 * slots] = solve_lower(L, curved)
             coefficients[2 + 2 * slots] = -factor * alpha
-        there = xp.asarray(-coefficients, dtype=like.dtype, device=device(like))
-        return xp.reshape(there @ self._rows[: len(products), :], like.shape), 0.5 * float(coefficients @ products)
+        there = xp.asarray(-coefficients, dtype=self._rows.dtype, device=device(self._rows))
+        return there @ self._rows[: len(products), :], 0.5 * float(coefficients @ products)
 
     def _factor(self) -> float:
         """How much larger the metric should be by what the newest step has shown, sᵀy / yᵀMy, where that is beyond trust."""

@@ -199,7 +199,7 @@ def test_no_array_of_the_size_of_x_or_y_comes_back(library, solver, rng):
         l1_ratio = 1.0 if solver in NON_SMOOTH else 0.0
         LogisticRegression(solver=solver, l1_ratio=l1_ratio, max_iter=20).fit(Xd, yd)
     assert sizes
-    assert max(sizes) <= 7
+    assert max(sizes) <= 2 * 7 + 1  # parameters, what a metric makes of a gradient, and a number
 
 
 # --- two devices
