@@ -245,6 +245,11 @@ def read(arrays: list[Array]) -> list[np.ndarray]:
     return [part.reshape(array.shape) for part, array in zip(parts, arrays, strict=True)]
 
 
+def is_on_gpu(array: Array) -> bool:
+    """Whether an array is a CuPy array, or a PyTorch tensor on a CUDA device."""
+    return is_cupy_array(array) or (is_torch_array(array) and bool(array.is_cuda))
+
+
 def available_memory(like: Array) -> int:
     """Free bytes where `like` lives: on its GPU, pooled blocks included and within the pool's limit, or in host memory."""
     if is_cupy_array(like):

@@ -30,7 +30,16 @@ from sklearn.utils.validation import check_is_fitted, column_or_1d
 
 from gpulr import cost_model, links
 from gpulr.coarse_gram import CoarseGram
-from gpulr.device import Array, Device, array_namespace, available_memory, current_device_of, floats, to_host
+from gpulr.device import (
+    Array,
+    Device,
+    array_namespace,
+    available_memory,
+    current_device_of,
+    floats,
+    is_on_gpu,
+    to_host,
+)
 from gpulr.inputs import (
     Labels,
     check_features,
@@ -407,9 +416,9 @@ class LogisticRegression(LinearClassifierMixin, SparseCoefMixin, BaseEstimator):
     def _plan(self, rows: Rows, outputs: int, can_rotate: bool) -> tuple[str, bool]:
         """Name of the solver, and whether to work in Gram space; the rule is in the class's docstring."""
         m, n = rows.y.shape[0], self.n_features_in_
-        stored = rows.X.nnz if isinstance(rows, SparseRows) else None
+        stored = _stored(rows)
         double = bool(array_namespace(rows.y).finfo(rows.y.dtype).bits == 64)
-        may_be_coarse = double and isinstance(rows, MemoryRows)
+        may_be_coarse, on = double and isinstance(rows, MemoryRows), _machine(rows.y)
 
         if not isinstance(self.solver, str):
             name = next(name for name, kind in SOLVERS.items() if isinstance(self.solver, kind))
@@ -419,7 +428,7 @@ class LogisticRegression(LinearClassifierMixin, SparseCoefMixin, BaseEstimator):
             # Newton's Hessian has n² numbers elsewhere.
             passes = {"newton": 1e9, "gd": 1000, "sgd": 100}.get(name, cost_model.lbfgs_passes(double))
             coarse = may_be_coarse and name == "lbfgs"
-            return name, can_rotate and cost_model.gram_pays(m, n, passes, outputs, stored, coarse=coarse)
+            return name, can_rotate and cost_model.gram_pays(m, n, passes, outputs, stored, coarse=coarse, on=on)
         free = available_memory(rows.y)  # asked once: for small samples the files that tell take as long as a pass
 
         def fits(size: int) -> bool:
@@ -427,12 +436,12 @@ class LogisticRegression(LinearClassifierMixin, SparseCoefMixin, BaseEstimator):
 
         if self._l1() > 0:
             return ("prox-newton" if n * outputs <= 1000 and fits(n * outputs) else "fista"), False
-        costs = cost_model.smooth_solvers(m, n, outputs, stored, double=double)
+        costs = cost_model.smooth_solvers(m, n, outputs, stored, double=double, on=on)
         plans = {(name, False): cost for name, cost in costs.items()}
         if can_rotate:
             plans |= {
-                (name, True): cost + cost_model.gram_space(m, n, coarse=may_be_coarse and name == "lbfgs")
-                for name, cost in cost_model.gram_solvers(m, outputs, double=double).items()
+                (name, True): cost + cost_model.gram_space(m, n, coarse=may_be_coarse and name == "lbfgs", on=on)
+                for name, cost in cost_model.gram_solvers(m, outputs, double=double, on=on).items()
             }
         sizes = {("newton", False): n * outputs, ("sketch", False): n, ("newton", True): m * outputs}
         possible = {plan: cost for plan, cost in plans.items() if fits(sizes.get(plan, 0))}
@@ -510,6 +519,8 @@ class LogisticRegression(LinearClassifierMixin, SparseCoefMixin, BaseEstimator):
             size = math.prod(objective.start.shape)
             fits = hessian_bytes(size) < available_memory(objective.start)
             return LBFGS(hessian_size=size if fits else 0, hessian_trust=2.0)
+        if name == "lbfgs":
+            return LBFGS(hessian_size=cost_model.hessian_size(_stored(objective.rows), _machine(objective.start)))
         solver: Solver = SOLVERS[name]()
         return solver
 
@@ -648,6 +659,15 @@ def _with_weights(
         return _at_zero(rows, w, b)
 
     return lambda iteration, look: callback(iteration, replace(look, weights=partial(weights, look.params)))
+
+
+def _stored(rows: Rows) -> int | None:
+    """How many numbers a sparse X holds; None for a dense one."""
+    return rows.X.nnz if isinstance(rows, SparseRows) else None
+
+
+def _machine(like: Array) -> cost_model.Machine:
+    return cost_model.GPU if is_on_gpu(like) else cost_model.CPU
 
 
 def _callbacks(callback: Callable[[int, Any], object] | None, verbose: int) -> Callable[[int, Any], object] | None:

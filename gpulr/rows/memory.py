@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from functools import cached_property, wraps
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
-from array_api_compat import device, is_cupy_array, is_numpy_array, is_torch_array
+from array_api_compat import device, is_cupy_array, is_numpy_array
 
 from gpulr import products
-from gpulr.device import Array, array_namespace, available_memory, current_device_of, floats
+from gpulr.device import Array, array_namespace, available_memory, current_device_of, floats, is_on_gpu
 from gpulr.gpu_memory import give_back, out_of_memory
 from gpulr.parallel import cores, in_blocks, ordered
 from gpulr.passes import AS_STORED, PASSES, Propagate, fused
@@ -424,8 +424,7 @@ def total_weight(y: Array, sample_weight: Array | None) -> float:
 
 def block_bytes(X: Array) -> int:
     """The size of a block where X lives: less than usual on a GPU that has little room left."""
-    on_gpu = not is_numpy_array(X) and (is_cupy_array(X) or (is_torch_array(X) and X.is_cuda))
-    return _fitting(GPU_BLOCK_BYTES, available_memory(X)) if on_gpu else BLOCK_BYTES
+    return _fitting(GPU_BLOCK_BYTES, available_memory(X)) if is_on_gpu(X) else BLOCK_BYTES
 
 
 def _host_block_bytes(X: Array, times: int) -> int:

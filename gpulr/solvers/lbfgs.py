@@ -46,7 +46,7 @@ class LBFGS(Solver):
     """
 
     memory: int = 10
-    hessian_size: int = cost_model.HESSIAN_SIZE
+    hessian_size: int = cost_model.CPU.hessian_size
     hessian_trust: float = math.inf
 
     # Convergence is linear, so the last iterate is no better than the test says, and the test is made sharper.

@@ -97,8 +97,7 @@ class Sketch(Solver):
         else:
             return
         point = objective.visit(look.params)
-        # The Hessian of all rows, where it takes no longer than ten passes.
-        H = objective.shared_hessian(point.margins) if p.shape[0] <= 10 * cost_model.PASS else None
+        H = objective.shared_hessian(point.margins) if cost_model.hessian_of_all_is_cheap(p.shape[0]) else None
         if H is not None and p.ndim == 1 and regular_inverse(H) is not None:
             following = newton_from(objective, point, H)
         else:
