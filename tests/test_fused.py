@@ -570,7 +570,7 @@ def launched(use, gpu, *shape, stored="float32", call=fused.propagate, **more):
 
 def test_a_pass_is_two_launches(use):
     first, second = launched(use, H200, 1_000_000, 100)
-    assert first[0] == "one_read<CrossEntropy<float, 1>, float, 16, 4, 8, 128, 1, 2, false, 4>"
+    assert first[0] == "one_read<CrossEntropy<float, 1>, float, 16, 4, 8, 128, 2, 1, false, 4>"
     assert first[1:4] == ((4 * 132, 1), 128, 4 * 32 * 4)  # 4 blocks on each multiprocessor
     assert second[:4] == ("add_blocks<float, float>", (4, 1), 1024, 0)  # 100 columns, the cost and db
     stride, rows, n = first[4][1:4]

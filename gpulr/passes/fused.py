@@ -275,7 +275,7 @@ class _Rows:
 
     def _plan(self) -> Plan | WidePlan:
         X = self.X
-        sizes = X.shape[0], X.shape[1], X.strides[0], self.run.address(X), X.dtype.itemsize
+        sizes = X.shape[0], X.shape[1], X.strides[0], self.run.address(X) % 16, X.dtype.itemsize
         return fused_plan.plan(*sizes, self.dtype.itemsize, self.outputs, self.run.gpu)
 
     def _margins(self) -> Array:
