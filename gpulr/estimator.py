@@ -438,7 +438,11 @@ class LogisticRegression(LinearClassifierMixin, SparseCoefMixin, BaseEstimator):
             return ("prox-newton" if n * outputs <= 1000 and fits(n * outputs) else "fista"), False
         costs = cost_model.smooth_solvers(m, n, outputs, stored, double=double, on=on)
         plans = {(name, False): cost for name, cost in costs.items()}
-        if can_rotate:
+        # The fewer iterations there have only been measured on a CPU; on a GPU they have to pay by faster passes.
+        if can_rotate and (
+            on is cost_model.CPU
+            or cost_model.gram_pays(m, n, cost_model.lbfgs_passes(double), outputs, stored, coarse=may_be_coarse, on=on)
+        ):
             plans |= {
                 (name, True): cost + cost_model.gram_space(m, n, coarse=may_be_coarse and name == "lbfgs", on=on)
                 for name, cost in cost_model.gram_solvers(m, outputs, double=double, on=on).items()
@@ -515,12 +519,14 @@ class LogisticRegression(LinearClassifierMixin, SparseCoefMixin, BaseEstimator):
             return GradientDescent("line-search")
         if name == "lbfgs" and gram:
             # Forming Gram space has cost more than its Hessian does. As n > m samples can be told apart, margins become
-            # large and curvature small, and the Hessian at the start too large as a whole.
+            # large and curvature small, and the Hessian at the start too large as a whole; so it may be below, too.
             size = math.prod(objective.start.shape)
             fits = hessian_bytes(size) < available_memory(objective.start)
             return LBFGS(hessian_size=size if fits else 0, hessian_trust=2.0)
-        if name == "lbfgs":
-            return LBFGS(hessian_size=cost_model.hessian_size(_stored(objective.rows), _machine(objective.start)))
+        if name == "lbfgs" and is_on_gpu(objective.start):
+            return LBFGS(
+                hessian_size=cost_model.hessian_size(_stored(objective.rows), cost_model.GPU), hessian_trust=2.0
+            )
         solver: Solver = SOLVERS[name]()
         return solver
 

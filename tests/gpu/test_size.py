@@ -108,7 +108,7 @@ def limited(one_gpu):
 def test_blocks_shrink_with_the_room_that_is_left(one_gpu, limited, rng, monkeypatch):
     X = rng.integers(0, 255, (200_000, 1000), np.uint8)  # 200 MB; a block of the usual size and its copies are 1 GB
     y = (X[:, 0] > 127).astype("int64")
-    model = LogisticRegression(device="cuda", max_iter=5, tol=1.0, solver="lbfgs")
+    model = LogisticRegression(device="cuda", max_iter=100, tol=1.0, solver="lbfgs")
     limited(700 << 20)
     sizes, block_bytes = [], memory.block_bytes
     monkeypatch.setattr(memory, "block_bytes", lambda X: sizes.append(block_bytes(X)) or sizes[-1])
