@@ -162,9 +162,14 @@ class _Home:
     like: Array
     host: bool
 
+    @property
+    def away(self) -> bool:
+        """Whether home is not where the parameters are."""
+        return self.host and not is_numpy_array(self.like)
+
     def bring(self, *parts: Array) -> list[Array]:
         """Arrays from the device, each as one vector; in one transfer, by float64, where home is the host."""
-        if is_numpy_array(self.like) or not self.host:
+        if not self.away:
             return [array_namespace(part).reshape(part, (-1,)) for part in parts]
         xp = array_namespace(self.like)
         return read([xp.reshape(xp.astype(part, xp.float64, copy=False), (-1,)) for part in parts])
@@ -196,7 +201,9 @@ def _seen(
     if d is not None:
         numbers.append(xp.sum(g * d, dtype=xp.float64))
     stacked = xp.stack([xp.astype(xp.asarray(number), xp.float64) for number in numbers])
-    stacked, products = read([stacked, pairs.products(place, before)])
+    products = pairs.products(place, before)
+    if not home.away:
+        stacked, products = read([stacked, products])
     return place, stacked.tolist(), products
 
 

@@ -190,7 +190,8 @@ def test_no_array_of_the_size_of_x_or_y_comes_back(library, solver, rng):
     original = places.to_host
 
     def to_host(array):
-        sizes.append(int(np.prod(array.shape)))
+        if not isinstance(array, np.ndarray):
+            sizes.append(int(np.prod(array.shape)))
         return original(array)
 
     with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
