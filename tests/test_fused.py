@@ -174,7 +174,7 @@ def test_every_distance_from_row_to_row(layout, run, rng):
         assert any(launch[0].startswith("one_read") for launch in run.launches)
 
 
-@pytest.mark.parametrize(("stored", "dtype"), [("float32", "float32"), ("uint8", "float32"), ("float64", "float64")])
+@pytest.mark.parametrize(("stored", "dtype"), [("float16", "float32"), ("uint8", "float32"), ("uint8", "float64")])
 def test_rows_too_long_for_a_block(stored, dtype, run, rng):
     calls = []
     for n, k in ((40000, None), (65535, None), (20000, 2)):
@@ -188,12 +188,21 @@ def test_rows_too_long_for_a_block(stored, dtype, run, rng):
     assert len(tiles) >= 2 * 3 * 2  # each call twice, in several tiles
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_floats_too_long_for_a_block_go_through_products(dtype, run, rng):
+    X = matrix(rng, 41, 40000, dtype)
+    y, w, b, s = problem(rng, X, dtype)
+    check(fused.propagate(X, y, w, b, s), X, y, w, b, s)
+    np.testing.assert_allclose(fused.matmul(X, w), X @ w, rtol=1e-4, atol=1e-4)
+    assert run.launches == []
+
+
 @pytest.mark.parametrize("k", [None, 2])
 def test_tiles_are_added_in_float64(k, run):
     """In float32, 1500 numbers of one size are off by some 1e-5 of their sum."""
     run.gpu = Gpu(multiprocessors=1, shared_bytes=8 << 10, cache_bytes=1 << 14)  # a tile is a row
     m, n = 1500, 4100
-    X = np.broadcast_to(np.linspace(0.1, 1, n, dtype="float32"), (m, n))
+    X = np.broadcast_to((np.arange(n) % 199 + 1).astype("uint8"), (m, n))
     y, w, b = np.zeros(m, "float32"), np.zeros((n, k) if k else n, "float32"), np.zeros((k,) if k else (), "float32")
     _, dw, _, _ = fused.propagate(X, y, w, b)
     assert len(run.launches) == 2 * m + 1
@@ -570,8 +579,8 @@ def launched(use, gpu, *shape, stored="float32", call=fused.propagate, **more):
 
 def test_a_pass_is_two_launches(use):
     first, second = launched(use, H200, 1_000_000, 100)
-    assert first[0] == "one_read<CrossEntropy<float, 1>, float, 16, 4, 8, 128, 2, 1, false, 4>"
-    assert first[1:4] == ((4 * 132, 1), 128, 4 * 32 * 4)  # 4 blocks on each multiprocessor
+    assert first[0] == "one_read<CrossEntropy<float, 1>, float, 16, 4, 8, 128, 2, 2, false, 3>"
+    assert first[1:4] == ((3 * 132, 1), 128, 4 * 32 * 4)  # 3 blocks on each multiprocessor
     assert second[:4] == ("add_blocks<float, float>", (4, 1), 1024, 0)  # 100 columns, the cost and db
     stride, rows, n = first[4][1:4]
     assert (stride, rows, n) == (0, 1_000_000, 100)
@@ -591,9 +600,9 @@ def test_a_product_is_one_launch(use):
 
 
 def test_wide_rows_go_twice_through_the_cache(use):
-    launches = launched(use, H200, 330, 65536)
+    launches = launched(use, H200, 330, 65536, stored="float16")
     kernels = [launch[0].partition("<")[0] for launch in launches]
-    tile = H200.cache_bytes // 2 // (4 * 65536)
+    tile = H200.cache_bytes // 2 // (2 * 65536)
     assert kernels == ["one_read", "wide_backward"] * -(-330 // tile) + ["add_blocks"]
     assert [launch[4][2] for launch in launches[0:-1:2]] == [tile] * (330 // tile) + [330 % tile]
     assert [bool(launch[4][-1]) for launch in launches[1:-1:2]] == [True] + [False] * (330 // tile)

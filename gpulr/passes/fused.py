@@ -4,10 +4,11 @@ Besides the pass: `matmul`, X d for a line search, and `hessian_product`, the se
 `descend`, many steps of gradient descent, two kernels a step, in a CUDA graph.
 
 Rows whose elements are adjacent, of up to 65,536 columns and with up to 8 outputs, in bool, uint8, int8, float16, bfloat16,
-float32 or float64, go through the kernel as they are stored, with whatever distance from row to row. Anything else (more
-columns or outputs, Fortran order, wider integers) goes through two products, in blocks of rows that the second-level cache
-holds: for several outputs a matrix product is the faster way, and for columns that are adjacent one read of X would need a
-kernel of its own, which nothing asks for yet.
+float32 or float64, go through the kernel as they are stored, with whatever distance from row to row. Anything else goes
+through two products, in blocks of rows where it has to be converted: more outputs, for which a matrix product is the faster
+way; float32 or float64 rows of so many columns that a block of threads does not hold them (`gpulr.passes.fused_plan` has how
+many), Fortran order, wider integers. For columns that are adjacent one read of X would need a kernel of its own, which
+nothing asks for yet.
 
 The computation is in w's dtype, float32 or float64. A block of threads adds up at most some thousand rows in it, and blocks
 and tiles are added in float64, in one order: the same call gives the same bits on the same GPU.
@@ -29,6 +30,9 @@ from gpulr.passes.fused_plan import REAL, STORED, Plan, WidePlan
 from gpulr.products import rmatmul, weigh
 
 SOURCE = "passes/fused.cu"
+
+# Of X, converted for products of matrices: so much takes as long to go through as the launches that do it.
+CONVERTED_BYTES = 256 << 20
 
 
 def why_not(X: Array, outputs: int = 1) -> str | None:
@@ -137,8 +141,12 @@ class _Rows:
         self.w = self._contiguous(w)
         self.b = None if b is None else self._contiguous(b)
         self.s = None if sample_weight is None else self._of_rows(sample_weight, "sample_weight")
-        self.by_kernel = why_not(X, self.outputs) is None and X.shape[0] > 0
         self.run = _runtime_of(X)
+        self.by_kernel = why_not(X, self.outputs) is None and X.shape[0] > 0
+        # A tile of wide rows takes two launches, in which a product of matrices reads ten times as much. What has to be
+        # converted for those takes as long either way.
+        if self.by_kernel and X.dtype.itemsize >= 4 and isinstance(self._plan(), WidePlan):
+            self.by_kernel = False
 
     def propagate(self, y: Array) -> tuple[Array, Array, Array, Array]:
         y = self._of_rows(y, "y")
@@ -319,8 +327,9 @@ class _Rows:
         return self.xp.astype(self.X[rows], self.dtype, copy=False)
 
     def _blocks(self) -> list[slice]:
+        """All rows at once where they are not converted, which takes memory."""
         m, n = self.X.shape
-        step = max(1, int(self.run.gpu.cache_bytes * fused_plan.TILE_SHARE) // max(1, self.dtype.itemsize * n))
+        step = max(1, m if self.X.dtype == self.dtype else CONVERTED_BYTES // max(1, self.dtype.itemsize * n))
         return [slice(start, min(start + step, m)) for start in range(0, max(m, 1), step)]
 
     # --- arguments ----------------------------------------------------------------------------------------------------

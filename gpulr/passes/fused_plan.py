@@ -9,7 +9,7 @@ Of all that fit, the one is taken that spends the fewest instructions on a row, 
     columns, one output                         float32     float16     uint8       float64
     the next row loads during one's maths, to   16,384      24,576      32,768      7,168
     read once, to                               24,576      32,768      32,768      11,264
-    read again from the second-level cache, in tiles of rows, to 65,536
+    read again from the second-level cache, in tiles of rows, to 65,536 where numbers are shorter than float32
 
 That is where a block may have 160 KB of shared memory (compute capability 8.0, 9.0, 10.0) and rows start at multiples of 16
 bytes; with 64 KB (7.5) it is 15,360 (7,680 of float64). K outputs divide the columns by about K.
@@ -51,11 +51,13 @@ REGISTERS, THREADS = 65536, 1024
 # Loads of a row by one thread: more take registers for their addresses. Fewer where the weights are in registers, too.
 MAX_LOADS, MAX_LOADS_SHARED = 16, 24
 
-# Threads of an SM that hide each other's waiting.
-ENOUGH_THREADS = 512
+# Threads of an SM that hide each other's waiting for memory; with fewer a row takes a twelfth longer, but not of bytes, for
+# which instructions are the limit.
+ENOUGH_THREADS = 400
 
-# Words of rows that a thread has under way: more are no faster, and take the place of other threads.
-IN_FLIGHT = 48
+# Words of rows that a thread has under way, of more than four rows: more are no faster, and take the place of other threads.
+# Twice as many of fewer rows, to have some together at all.
+IN_FLIGHT = 32
 
 # Adjacent numbers that a group should read together: of float32 a line of the cache. Of bytes fewer will do, for they are
 # bound by instructions, but not those of fewer lanes.
@@ -182,9 +184,11 @@ def load_bytes(columns: int, row_bytes: int, address: int, itemsize: int) -> int
 
 def _held(
     shape: Shape, rows: int, columns: int, width: int, itemsize: int, words: int, outputs: int, gpu: Gpu
-) -> Iterator[tuple[float, Plan]]:
-    """The plans for groups of this shape with their costs, best first where these are equal; none where they cannot hold a
-    row."""
+) -> Iterator[tuple[tuple[bool, float], Plan]]:
+    """The plans for groups of this shape; none where they cannot hold a row.
+
+    With each what the least of is best: whether rows only load when those before them are computed, and the cost.
+    """
     per_load, a_number = width // itemsize, words * outputs  # words of gradient for a column
     loads = -(-columns // (per_load * shape.group))
     if loads * per_load * a_number > shape.words or loads > (MAX_LOADS_SHARED if shape.shared else MAX_LOADS):
@@ -203,39 +207,36 @@ def _held(
         state += OVERHEAD + (0 if shape.group > 32 else SUMS)
         for stages in (2, 1):
             used = state + stages * stage
-            if used > shape.registers + (SLACK if several == 1 else 0):
+            if used > shape.registers + (SLACK if several == 1 else -RESERVE):
                 continue
-            if several * stages > 2 and several * packed * stages > IN_FLIGHT:
+            if several * packed * stages > (2 if several <= 4 else 1) * IN_FLIGHT and several * stages > 2:
                 continue
             # The weights of a block, or the sums of its groups.
-            dynamic = (
-                gradient * 4 * (shape.threads if shape.shared else shape.group if shape.group < shape.threads else 0)
-            )
+            holders = shape.threads if shape.shared else shape.group if shape.group < shape.threads else 0
+            dynamic = gradient * 4 * holders
             if dynamic + STATIC_BYTES > gpu.shared_bytes:
                 continue
             registers = -(-min(used, shape.registers) // 8) * 8
             # Warps by fours: one more would take as many registers as four.
-            blocks = max(1, min(THREADS, REGISTERS // registers) // max(128, shape.threads)) * max(
-                1, 128 // shape.threads
-            )
+            fours = max(128, shape.threads)
+            blocks = max(1, min(THREADS, REGISTERS // registers) // fours) * (fours // shape.threads)
             groups = shape.threads // shape.group
             at_once = gpu.multiprocessors * blocks
             # Whole waves, so that no multiprocessor waits for another's last block.
             waves = max(1, -(-rows // (at_once * groups * ROWS_A_PARTIAL_SUM)))
             grid = max(1, min(at_once * waves, -(-rows // (groups * several))))
             arguments = (width, loads, shape.group, shape.threads, several, stages, str(shape.shared).lower(), blocks)
-            plan = Plan(", ".join(map(str, arguments)), grid, shape.threads, dynamic)
             cost = _cost(shape.group, loads, per_load * a_number, itemsize, several)
-            cost *= 1.05 if stages == 1 else 1.0
-            cost *= 1.08 if blocks * shape.threads < ENOUGH_THREADS else 1.0
-            yield cost, plan
+            if itemsize > 1 and blocks * shape.threads < ENOUGH_THREADS:
+                cost *= 1.08
+            yield (stages == 1, cost), Plan(", ".join(map(str, arguments)), grid, shape.threads, dynamic)
 
 
 # What a thread needs beside its numbers: addresses, counters and the pointwise maths; and the sums in float64, which a group
 # of several warps has in shared memory.
 OVERHEAD, SUMS = 32, 8
-# The last words of a tight shape fit all the same.
-SLACK = 9
+# The last words of a tight shape fit all the same, where rows are worked on one by one; several of them need some more.
+SLACK, RESERVE = 9, 6
 # Shared memory that is not dynamic: sums over warps.
 STATIC_BYTES = 4096
 
@@ -253,8 +254,7 @@ def _cost(group: int, loads: int, words: int, itemsize: int, several: int) -> fl
 
     For each word of gradient, where bytes have to become numbers first; each load; the sum over the lanes; the pointwise
     maths, which whole warps wait for, however many of their rows have a share in it; and what is left. Fitted to the times
-    of 550 such kernels on an H200, from 32 to 4096 columns of uint8, bfloat16 and float32, which it tells to 9 %. Rows that
-    do not load while those before them are computed take a twentieth longer, and those of few threads somewhat more.
+    of 550 such kernels on an H200, from 32 to 4096 columns of uint8, bfloat16 and float32, which it tells to 9 %.
     """
     number = 0.085 if itemsize == 1 else 0.03
     return group * (loads * (words * number + 0.08) + 0.02 * log2(group) + 1.6 / several + 0.1)
