@@ -3,7 +3,8 @@
 Step by step, CuPy starts some six kernels of a few microseconds each. One block needs none of them, but it has one
 multiprocessor, which reads 64 bytes a clock from the second-level cache and does 64 multiply-adds in float64 (2 on GPUs
 that are not made for it). So it is for small problems: at the limits below a step takes 51,000 clocks by this count, about
-as long as the launches. Larger ones go step by step, with all multiprocessors at each product. None of this is measured.
+as long as the launches. Larger ones go step by step, with all multiprocessors at each product. These clocks are
+counted; measured are the cats alone, 209 samples: 51 ms for 2000 steps and 20 records on an H200.
 """
 
 from __future__ import annotations

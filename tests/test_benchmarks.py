@@ -86,6 +86,19 @@ def test_a_problem_is_as_described_and_the_same_again(name, tmp_path):
     json.dumps(small.describe())
 
 
+@pytest.mark.parametrize("name", ["gpulr", "gpulr-compiled"])
+@pytest.mark.parametrize("kind", ["tall", "sparse"])
+def test_gpulr_is_timed_on_the_cpu_where_there_is_a_gpu(name, kind, monkeypatch):
+    competitor, problem, chosen = COMPETITORS[name], problems.make(kind, size=1e-4), []
+    if competitor.missing() or competitor.unsupported(problem):
+        pytest.skip("not here, or not of this")
+    choose = device.choose
+    monkeypatch.setattr(device, "choose", lambda name="auto": chosen.append(name) or choose("cpu"))
+    competitor.model(problem, 0.1)
+    assert set(chosen) <= {"cpu"}
+    assert competitor.model(problem, 0.1).get_params()["device"] == "cpu"
+
+
 def test_size_keeps_the_shape_in_proportion():
     assert problems.make("tall", size=0.01).X.shape == (100_000, 10)
     assert problems.make("wide", size=0.01).X.shape == (200, 2_000)

@@ -1,4 +1,4 @@
-"""gpulr as it comes without numba: it chooses the solver; the pass is the one that it takes of NumPy arrays then."""
+"""gpulr on the CPU as it comes without numba: it chooses the solver; the pass is the one that it takes of NumPy arrays."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Gpulr(Competitor):
     name = "gpulr"
     module = distribution = "gpulr"
     tolerances = decades(5, -12)
-    options: ClassVar[dict[str, Any]] = {"one_pass": "blocked"}
+    options: ClassVar[dict[str, Any]] = {"one_pass": "blocked", "device": "cpu"}  # where there is a GPU, too
 
     def unsupported(self, problem: Problem) -> str | None:
         # A factor of the features changes the two parts of the penalty differently, see `fit`.
@@ -34,8 +34,9 @@ class Gpulr(Competitor):
         """The fitted estimator."""
         from gpulr import LogisticRegression
 
-        # Sparse rows have a pass of their own.
-        options = {} if issparse(problem.X) else self.options
+        options = self.options
+        if issparse(problem.X):  # which has a pass of its own
+            options = {name: value for name, value in options.items() if name != "one_pass"}
         # Bytes are taken as they are: with v = scale·w for stored values, ‖w‖² is ‖v‖²/scale².
         return LogisticRegression(
             C=problem.C * problem.scale**2,

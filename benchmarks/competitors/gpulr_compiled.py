@@ -11,7 +11,7 @@ from benchmarks.problem import Problem
 
 class GpulrCompiled(Gpulr):
     name = "gpulr-compiled"
-    options = {"one_pass": "compiled"}  # noqa: RUF012  # the base says that it is the class's
+    options = {"one_pass": "compiled", "device": "cpu"}  # noqa: RUF012  # the base says that it is the class's
 
     def missing(self) -> str | None:
         return None if find_spec("numba") else "not installed: pip install numba"
