@@ -93,8 +93,8 @@ class LogisticRegression(LinearClassifierMixin, SparseCoefMixin, BaseEstimator):
         them with hyperparameters of your own, such as `gpulr.solvers.SGD(batch_size=64)`. "auto" takes, for N parameters,
 
         - with l1: prox-newton up to N = 1000, and for two classes where few features look like being used; else fista;
-        - otherwise the one of newton, sketch and lbfgs that should be fastest for the shape of X and the number of classes,
-          among those whose Hessian fits in memory: by the numbers of `gpulr.cost_model`.
+        - otherwise the one of newton, sketch and lbfgs that should be fastest for the shape of X, the number of classes and
+          the device, among those whose Hessian fits in memory: by the numbers of `gpulr.cost_model`.
 
         With more features than samples and a ridge penalty or none, a solver works in Gram space (`gpulr.rows.rotated`) if
         that should be faster and its matrix of m × m numbers fits in memory; the result is confirmed on X itself.
