@@ -490,7 +490,7 @@ def test_solvers_read_once_an_iteration(solver, k, run, rng, monkeypatch):
     # A step of unknown length, at the start or where the metric turns out to be too large, may need a search.
     assert each.sum() <= len(each) + 3 * np.sum(each > 1)
     assert np.sum(each > 1) <= 3
-    assert set(OnDevice.seen[at[0] :]) == {"to_host"}
+    assert set(OnDevice.seen[at[0] :]) <= {"read", "to_host"}
 
 
 # --- the host's part ---------------------------------------------------------------------------------------------------
